@@ -1,0 +1,1 @@
+//! COCO-format detection data: annotations, images, a synthetic generator, and average precision

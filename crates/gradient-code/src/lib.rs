@@ -1,0 +1,1 @@
+//! Gradient codes: assignments, encoding coefficients, decoders, error bounds, and the joint design of code and bits

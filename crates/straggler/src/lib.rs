@@ -1,0 +1,1 @@
+//! Delay models of workers, the deadline's straggle probabilities, and estimators for both

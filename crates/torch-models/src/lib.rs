@@ -1,0 +1,1 @@
+//! Detectors and classifiers over libtorch whose parameters and gradients are views of flat vectors

@@ -1,0 +1,469 @@
+//! The shape of the file: creating it, appending to it, cutting it back.
+//!
+//! All functions work on an image in memory (see `h5`) and know nothing of files and commits.
+
+use hdf5::types::VarLenUnicode;
+use hdf5::{Dataset, File, Group, H5Type};
+use ndarray::{Array1, Array2, ArrayView1};
+
+use crate::columns::{Column, IterationRow, PER_WORKER_COLUMNS, Read, SCALAR_COLUMNS};
+use crate::h5::{H5Result, attach_scale, describe, make_scale, set_attribute, text};
+use crate::{PlanRecord, RunInfo, SCHEMA, SCHEMA_VERSION, Segment};
+
+/// What waits to be appended.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pub rows: Vec<IterationRow>,
+    pub evaluations: Vec<(u64, Vec<(String, f64)>)>,
+    pub plans: Vec<(u64, PlanRecord)>,
+    pub segments: Vec<Segment>,
+}
+
+impl Pending {
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+            && self.evaluations.is_empty()
+            && self.plans.is_empty()
+            && self.segments.is_empty()
+    }
+}
+
+/// Rows in a chunk: 1024, fewer where a row is so wide that a chunk would exceed 1 MiB.
+fn chunk_rows(width: usize) -> usize {
+    ((1 << 17) / width.max(1)).clamp(1, 1024)
+}
+
+fn growing<T: H5Type + Into<hdf5::types::OwnedDynValue>>(
+    group: &Group,
+    name: &str,
+    fill: T,
+) -> H5Result<Dataset> {
+    group
+        .new_dataset::<T>()
+        .fill_value(fill)
+        .chunk((1024,))
+        .shape((0..,))
+        .create(name)
+}
+
+fn growing_text(group: &Group, name: &str) -> H5Result<Dataset> {
+    group
+        .new_dataset::<VarLenUnicode>()
+        .chunk((64,))
+        .shape((0..,))
+        .create(name)
+}
+
+fn fixed<T: H5Type>(
+    group: &Group,
+    name: &str,
+    values: &[T],
+    units: &str,
+    long_name: &str,
+) -> H5Result<Dataset> {
+    let dataset = group
+        .new_dataset::<T>()
+        .shape((values.len(),))
+        .create(name)?;
+    dataset.write(ArrayView1::from(values))?;
+    describe(&dataset, units, long_name)?;
+    Ok(dataset)
+}
+
+/// Lays out an empty log.
+pub(crate) fn create(file: &File, info: &RunInfo, date_created: &str) -> H5Result<()> {
+    for (name, value) in [
+        ("Conventions", "CF-1.11".into()),
+        ("schema", SCHEMA.into()),
+        ("schema_version", SCHEMA_VERSION.into()),
+        ("title", info.title.clone().into()),
+        ("source", info.source.clone().into()),
+        ("git_commit", info.git_commit.clone().into()),
+        ("git_dirty", info.git_dirty.into()),
+        ("date_created", date_created.into()),
+        ("command_line", info.command_line.clone().into()),
+        ("seed", info.seed.into()),
+        ("workers", info.workers.into()),
+        ("dimension", info.dimension.into()),
+        ("mpi_ranks", info.segment.ranks.into()),
+        ("mpi_library", info.mpi_library.clone().into()),
+        ("hosts", info.segment.hosts.clone().into()),
+        ("slurm_job_id", info.segment.job_id.clone().into()),
+        ("hdf5_version", {
+            let (a, b, c) = hdf5::library_version();
+            format!("{a}.{b}.{c}").into()
+        }),
+    ] {
+        set_attribute(file, name, &value)?;
+    }
+    for (name, value) in &info.attributes {
+        if file.attr(name).is_ok() {
+            file.delete_attr(name)?;
+        }
+        set_attribute(file, name, value)?;
+    }
+    file.new_dataset::<VarLenUnicode>()
+        .create("config")?
+        .write_scalar(&text(&info.config_toml))?;
+
+    let numbers: Vec<i64> = (0..info.workers as i64).collect();
+    let worker = fixed(file, "worker", &numbers, "1", "worker")?;
+    make_scale(&worker, "worker")?;
+
+    let mut iteration = None;
+    for column in SCALAR_COLUMNS {
+        let dataset = match column.read {
+            Read::Integer(_) => growing(file, column.name, 0i64)?,
+            _ => growing(file, column.name, f64::NAN)?,
+        };
+        describe(&dataset, column.units, column.long_name)?;
+        match &iteration {
+            None => {
+                make_scale(&dataset, column.name)?;
+                iteration = Some(dataset);
+            }
+            Some(scale) => attach_scale(&dataset, scale, 0)?,
+        }
+    }
+    let per_worker = file.create_group("per_worker")?;
+    for column in PER_WORKER_COLUMNS {
+        let shape = (0.., info.workers);
+        let chunk = (chunk_rows(info.workers), info.workers.max(1));
+        let dataset = match column.read {
+            Read::IntegerPerWorker(_) => per_worker
+                .new_dataset::<i64>()
+                .chunk(chunk)
+                .shape(shape)
+                .create(column.name)?,
+            _ => per_worker
+                .new_dataset::<f64>()
+                .fill_value(f64::NAN)
+                .chunk(chunk)
+                .shape(shape)
+                .create(column.name)?,
+        };
+        describe(&dataset, column.units, column.long_name)?;
+        if let Some(scale) = &iteration {
+            attach_scale(&dataset, scale, 0)?;
+        }
+        attach_scale(&dataset, &worker, 1)?;
+    }
+
+    let evaluation = file.create_group("evaluation")?;
+    let steps = growing(&evaluation, "iteration", 0i64)?;
+    describe(
+        &steps,
+        "1",
+        "iterations completed when the model was evaluated",
+    )?;
+    make_scale(&steps, "iteration")?;
+
+    file.create_group("plan")?;
+
+    let segments = file.create_group("segments")?;
+    let segment = growing(&segments, "segment", 0i64)?;
+    describe(&segment, "1", "start or restart of the run")?;
+    make_scale(&segment, "segment")?;
+    for (dataset, units, long_name) in [
+        (
+            growing(&segments, "start_iteration", 0i64)?,
+            "1",
+            "first iteration of the segment",
+        ),
+        (
+            growing(&segments, "start_time", f64::NAN)?,
+            "seconds since 1970-01-01 00:00:00",
+            "when it started",
+        ),
+        (
+            growing(&segments, "ranks", 0i64)?,
+            "1",
+            "MPI ranks, master included",
+        ),
+        (growing_text(&segments, "job_id")?, "1", "batch job"),
+        (growing_text(&segments, "hosts")?, "1", "hosts"),
+    ] {
+        describe(&dataset, units, long_name)?;
+        attach_scale(&dataset, &segment, 0)?;
+    }
+    Ok(())
+}
+
+/// Appends everything pending; all columns grow alike.
+pub(crate) fn append(file: &File, pending: &Pending) -> H5Result<()> {
+    append_rows(file, &pending.rows)?;
+    append_evaluations(file, &pending.evaluations)?;
+    for (start, plan) in &pending.plans {
+        write_plan(file, *start, plan)?;
+    }
+    let segments = file.group("segments")?;
+    let list = &pending.segments;
+    let first = segments.dataset("segment")?.size();
+    extend(
+        &segments,
+        "segment",
+        list.iter().enumerate().map(|(i, _)| (first + i) as i64),
+    )?;
+    extend(
+        &segments,
+        "start_iteration",
+        list.iter().map(|s| s.start_iteration as i64),
+    )?;
+    extend(&segments, "start_time", list.iter().map(|s| s.start_time))?;
+    extend(&segments, "ranks", list.iter().map(|s| s.ranks as i64))?;
+    extend(&segments, "job_id", list.iter().map(|s| text(&s.job_id)))?;
+    extend(&segments, "hosts", list.iter().map(|s| text(&s.hosts)))
+}
+
+fn extend<T: H5Type>(group: &Group, name: &str, values: impl Iterator<Item = T>) -> H5Result<()> {
+    let values: Array1<T> = values.collect();
+    if values.is_empty() {
+        return Ok(());
+    }
+    let dataset = group.dataset(name)?;
+    let old = dataset.size();
+    dataset.resize((old + values.len(),))?;
+    dataset.write_slice(&values, old..)
+}
+
+fn append_rows(file: &File, rows: &[IterationRow]) -> H5Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let per_worker = file.group("per_worker")?;
+    for column in SCALAR_COLUMNS.iter().chain(PER_WORKER_COLUMNS) {
+        match column.read {
+            Read::Integer(get) => extend(file, column.name, rows.iter().map(get))?,
+            Read::Real(get) => extend(file, column.name, rows.iter().map(get))?,
+            Read::IntegerPerWorker(get) => extend_2d(
+                &per_worker,
+                column,
+                rows.iter().map(|row| get(&row.per_worker)),
+            )?,
+            Read::RealPerWorker(get) => extend_2d(
+                &per_worker,
+                column,
+                rows.iter().map(|row| get(&row.per_worker)),
+            )?,
+        }
+    }
+    Ok(())
+}
+
+fn extend_2d<'a, T: H5Type + Clone>(
+    group: &Group,
+    column: &Column,
+    rows: impl ExactSizeIterator<Item = &'a [T]>,
+) -> H5Result<()> {
+    let dataset = group.dataset(column.name)?;
+    let [old, width] = dataset.shape()[..] else {
+        return Err("a per-worker column is not a matrix".into());
+    };
+    let count = rows.len();
+    let values: Vec<T> = rows.flatten().cloned().collect();
+    let values =
+        Array2::from_shape_vec((count, width), values).map_err(|error| error.to_string())?;
+    dataset.resize((old + count, width))?;
+    dataset.write_slice(&values, (old.., ..))
+}
+
+fn append_evaluations(file: &File, evaluations: &[(u64, Vec<(String, f64)>)]) -> H5Result<()> {
+    if evaluations.is_empty() {
+        return Ok(());
+    }
+    let group = file.group("evaluation")?;
+    let scale = group.dataset("iteration")?;
+    for (_, metrics) in evaluations {
+        for (name, _) in metrics {
+            // A slash would make a group of it.
+            let name = name.replace('/', "_");
+            if !group.link_exists(&name) {
+                let dataset = growing(&group, &name, f64::NAN)?;
+                describe(&dataset, "1", &format!("{name} on held-out data"))?;
+                attach_scale(&dataset, &scale, 0)?;
+            }
+        }
+    }
+    let first = scale.size();
+    extend(
+        &group,
+        "iteration",
+        evaluations.iter().map(|(iteration, _)| *iteration as i64),
+    )?;
+    let total = first + evaluations.len();
+    for name in group
+        .member_names()?
+        .iter()
+        .filter(|name| *name != "iteration")
+    {
+        let values: Array1<f64> = evaluations
+            .iter()
+            .map(|(_, metrics)| {
+                metrics
+                    .iter()
+                    .find(|(metric, _)| metric.replace('/', "_") == **name)
+                    .map_or(f64::NAN, |m| m.1)
+            })
+            .collect();
+        let dataset = group.dataset(name)?;
+        dataset.resize((total,))?;
+        dataset.write_slice(&values, first..)?;
+    }
+    Ok(())
+}
+
+fn write_plan(file: &File, start_iteration: u64, plan: &PlanRecord) -> H5Result<()> {
+    let plans = file.group("plan")?;
+    let index = plans
+        .member_names()?
+        .iter()
+        .filter_map(|name| name.parse::<u64>().ok())
+        .max()
+        .map_or(0, |last| last + 1);
+    let group = plans.create_group(&index.to_string())?;
+    for (name, value) in [
+        ("start_iteration", start_iteration.into()),
+        ("scheme", plan.scheme.clone().into()),
+        ("partitions", plan.partitions.into()),
+        ("scaling_s", plan.scaling_s.into()),
+        ("error_bound", plan.error_bound.into()),
+        ("computation_load", plan.computation_load.into()),
+        (
+            "bits_per_coordinate_offered",
+            plan.bits_per_coordinate_offered.into(),
+        ),
+        (
+            "bits_per_coordinate_expected",
+            plan.bits_per_coordinate_expected.into(),
+        ),
+    ] {
+        set_attribute(&group, name, &value)?;
+    }
+    let worker = file.dataset("worker")?;
+    let along_workers = |dataset: Dataset| attach_scale(&dataset, &worker, 0);
+    along_workers(fixed(
+        &group,
+        "straggle_probability",
+        &plan.straggle_probability,
+        "1",
+        "probability of not arriving before the deadline",
+    )?)?;
+    along_workers(fixed(
+        &group,
+        "bits",
+        &plan.bits,
+        "bit",
+        "bits per coordinate; 0 idle, 32 uncompressed",
+    )?)?;
+    along_workers(fixed(
+        &group,
+        "load",
+        &plan.load,
+        "1",
+        "partitions computed",
+    )?)?;
+    if !plan.decode_weight.is_empty() {
+        along_workers(fixed(
+            &group,
+            "decode_weight",
+            &plan.decode_weight,
+            "1",
+            "decoding weight",
+        )?)?;
+    }
+    if !plan.decode_weight_second.is_empty() {
+        along_workers(fixed(
+            &group,
+            "decode_weight_second",
+            &plan.decode_weight_second,
+            "1",
+            "decoding weight of the second track",
+        )?)?;
+    }
+    let (mut workers, mut partitions, mut coefficients) = (vec![], vec![], vec![]);
+    for &(worker, partition, coefficient) in &plan.encoding {
+        workers.push(worker as i64);
+        partitions.push(partition as i64);
+        coefficients.push(coefficient);
+    }
+    let entries: Vec<i64> = (0..plan.encoding.len() as i64).collect();
+    let entry = fixed(
+        &group,
+        "entry",
+        &entries,
+        "1",
+        "nonzero of the encoding matrix",
+    )?;
+    make_scale(&entry, "entry")?;
+    for dataset in [
+        fixed(
+            &group,
+            "encoding_worker",
+            &workers,
+            "1",
+            "row of the nonzero: worker",
+        )?,
+        fixed(
+            &group,
+            "encoding_partition",
+            &partitions,
+            "1",
+            "column of the nonzero: partition",
+        )?,
+        fixed(
+            &group,
+            "encoding_coefficient",
+            &coefficients,
+            "1",
+            "value of the nonzero: encoding coefficient",
+        )?,
+    ] {
+        attach_scale(&dataset, &entry, 0)?;
+    }
+    group
+        .new_dataset::<VarLenUnicode>()
+        .create("json")?
+        .write_scalar(&text(&plan.json))
+}
+
+/// Last iteration in the log.
+pub(crate) fn last_iteration(file: &File) -> H5Result<Option<u64>> {
+    Ok(file
+        .dataset("iteration")?
+        .read_raw::<i64>()?
+        .last()
+        .map(|&iteration| iteration as u64))
+}
+
+/// Drops everything from iteration `keep_before` on: rows, evaluations of later models, later plans.
+pub(crate) fn truncate(file: &File, keep_before: u64) -> H5Result<()> {
+    let iterations = file.dataset("iteration")?.read_raw::<i64>()?;
+    let rows = iterations.partition_point(|&iteration| (iteration as u64) < keep_before);
+    for column in SCALAR_COLUMNS {
+        file.dataset(column.name)?.resize((rows,))?;
+    }
+    let per_worker = file.group("per_worker")?;
+    for column in PER_WORKER_COLUMNS {
+        let dataset = per_worker.dataset(column.name)?;
+        let width = dataset.shape().get(1).copied().unwrap_or(0);
+        dataset.resize((rows, width))?;
+    }
+    // An evaluation after `keep_before` completed iterations is of the very model that is resumed.
+    let evaluation = file.group("evaluation")?;
+    let completed = evaluation.dataset("iteration")?.read_raw::<i64>()?;
+    let rows = completed.partition_point(|&iteration| iteration as u64 <= keep_before);
+    for name in evaluation.member_names()? {
+        evaluation.dataset(&name)?.resize((rows,))?;
+    }
+    let plans = file.group("plan")?;
+    for name in plans.member_names()? {
+        let start = plans
+            .group(&name)?
+            .attr("start_iteration")?
+            .read_scalar::<i64>()?;
+        if start as u64 >= keep_before {
+            plans.unlink(&name)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! What can be wrong with a configuration.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::origin::Origin;
+
+/// A configuration that cannot be used. Each variant says where and what would be valid.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file could not be read.
+    #[error("read {}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not TOML, or has an unknown key or a value of the wrong type.
+    #[error("parse {}: {message}", path.display())]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// With line, column and caret.
+        message: String,
+    },
+    /// A `--set` is not `key=value`, names no key, or its value has the wrong type.
+    #[error("parse --set {argument}: {message}")]
+    Set {
+        /// The argument as given.
+        argument: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A key has a value that it cannot have.
+    #[error("use `{key} = {value}` ({origin}): {valid}")]
+    Invalid {
+        /// The dotted key.
+        key: String,
+        /// The value as written.
+        value: String,
+        /// Which layer set it.
+        origin: Origin,
+        /// What would be valid.
+        valid: String,
+    },
+    /// A key that is needed here was set by no layer.
+    #[error("find `{key}`: {valid}")]
+    Missing {
+        /// The dotted key, or several.
+        key: String,
+        /// Why it is needed and what would be valid.
+        valid: String,
+    },
+    /// Two keys that exclude each other, or that do not fit.
+    #[error("combine {}: {valid}", Pair(first, second))]
+    Conflict {
+        /// One key with its value and origin.
+        first: (String, Origin),
+        /// The other.
+        second: (String, Origin),
+        /// What would be valid.
+        valid: String,
+    },
+    /// More MPI ranks than the workers can fill, or too few.
+    #[error("start {ranks} MPI ranks: {valid}")]
+    Ranks {
+        /// Ranks that were started.
+        ranks: usize,
+        /// What would be valid.
+        valid: String,
+    },
+}
+
+struct Pair<'a>(&'a (String, Origin), &'a (String, Origin));
+
+impl fmt::Display for Pair<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({}) and `{}` ({})", self.0.0, self.0.1, self.1.0, self.1.1)
+    }
+}

@@ -1,0 +1,255 @@
+//! One layer of the configuration: what one file or one `--set` says, every key optional.
+//!
+//! The structs below are the schema. A section knows its keys, lays a later layer over itself and
+//! remembers which layer set what; nothing here knows whether a value makes sense (`resolve` does).
+
+use serde::{Deserialize, Serialize};
+
+use super::origin::{Origins, Place};
+use super::values::{
+    CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject, ModelKind, Norm,
+    OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
+};
+use bit_allocation::Method;
+
+/// A group of keys that stand under one TOML header.
+pub trait Section: Sized {
+    /// The header; empty for the keys before the first header.
+    const HEADER: &'static str;
+    /// The keys, in the order in which they are written.
+    const KEYS: &'static [&'static str];
+
+    /// Takes over every key that `upper` sets. A key of a group of alternatives drops the others of its group.
+    fn overlay(&mut self, upper: Self, place: &Place, origins: &mut Origins);
+    /// Nothing is set.
+    fn is_empty(&self) -> bool;
+}
+
+/// `header.key`, or the key alone before the first header.
+pub fn dotted(header: &str, key: &str) -> String {
+    if header.is_empty() { key.to_owned() } else { format!("{header}.{key}") }
+}
+
+macro_rules! section {
+    (
+        $(#[$meta:meta])*
+        $name:ident at $header:literal
+        $(one of ($($alternative:ident),+))?
+        { $($field:ident: $type:ty,)+ }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $(
+                #[doc = concat!("`", $header, ".", stringify!($field), "`")]
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            )+
+        }
+
+        impl Section for $name {
+            const HEADER: &'static str = $header;
+            const KEYS: &'static [&'static str] = &[$(stringify!($field)),+];
+
+            fn overlay(&mut self, upper: Self, place: &Place, origins: &mut Origins) {
+                $(if [$(upper.$alternative.is_some()),+].contains(&true) {
+                    $(self.$alternative = None;)+
+                })?
+                $(if upper.$field.is_some() {
+                    self.$field = upper.$field;
+                    origins.set(dotted($header, stringify!($field)), place);
+                })+
+            }
+
+            fn is_empty(&self) -> bool {
+                $(self.$field.is_none())&&+
+            }
+        }
+    };
+}
+
+section! {
+    /// `[model]`: what is trained.
+    ModelLayer at "model" {
+        kind: ModelKind, width: u32, side: u32, norm: Norm, classes: u32, dimension: usize, l2: f64,
+    }
+}
+section! {
+    /// `[data]`: on what.
+    DataLayer at "data" {
+        train_annotations: String, train_images: String,
+        validation_annotations: String, validation_images: String,
+        batch: u32, augment: bool, cache_mb: u64, samples: usize, noise: f64,
+    }
+}
+section! {
+    /// `[scheme]`: the gradient code.
+    SchemeLayer at "scheme" {
+        kind: SchemeKind, method: Method, allow_idle: bool, construction: Construction,
+    }
+}
+section! {
+    /// `[budget]`: bits per coordinate.
+    BudgetLayer at "budget" one of (total_bits, residual_bits, mean_bits) {
+        total_bits: u64, residual_bits: u64, mean_bits: f64, max_bits: u8, scaling: Scaling,
+    }
+}
+section! {
+    /// `[codec]`: the quantizer.
+    CodecLayer at "codec" {
+        preset: CodecPreset, norm: CodecNorm, bucket: u32,
+    }
+}
+section! {
+    /// `[optimizer]`: what the master does with a decoded gradient.
+    OptimizerLayer at "optimizer" {
+        kind: OptimizerKind, learning_rate: f64, momentum: f64, nesterov: bool, weight_decay: f64,
+        beta1: f64, beta2: f64, epsilon: f64, two_track: bool, lambda: f64,
+        schedule: Schedule, warmup: u64, clip_norm: f64,
+    }
+}
+section! {
+    /// `[evaluation]`: when the model is measured on held-out data.
+    EvaluationLayer at "evaluation" {
+        every: Every, at_end: bool, images: usize,
+    }
+}
+section! {
+    /// `[round]`: the master's patience.
+    RoundLayer at "round" {
+        empty_round: EmptyRound, max_empty_rounds: u64, min_workers: usize,
+        give_up_after: u64, relative_error_every: u64,
+    }
+}
+section! {
+    /// `[straggler]`: the delay model and what is done with it.
+    StragglerLayer at "straggler" {
+        model: DelayKind, shift: f64, rate: Rates, trace: String, trace_order: TraceOrder, deadline: f64,
+        unit_seconds: UnitSeconds, inject: Inject, probabilities: OneOrMany,
+    }
+}
+section! {
+    /// `[deadline]`: how long a round waits for real stragglers.
+    DeadlineLayer at "deadline" one of (seconds, quantile) {
+        seconds: f64, quantile: Quantile,
+    }
+}
+section! {
+    /// `[compute]`: device and threads of a rank.
+    ComputeLayer at "compute" {
+        device: String, threads: usize,
+    }
+}
+section! {
+    /// `[mpi]`: message sizes and time limits.
+    MpiLayer at "mpi" {
+        chunk_kb: u32, grants: usize, startup_timeout_seconds: f64, silence_timeout_seconds: f64,
+    }
+}
+
+/// The keys before the first header, then the sections.
+macro_rules! layer {
+    (keys { $($field:ident: $type:ty,)+ } sections { $($section:ident: $section_type:ty,)+ }) => {
+        /// What one layer says. See `default.toml` for the meaning of every key.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Layer {
+            $(
+                #[doc = concat!("`", stringify!($field), "`")]
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            )+
+            $(
+                #[doc = concat!("`[", stringify!($section), "]`")]
+                #[serde(skip_serializing_if = "Section::is_empty")]
+                pub $section: $section_type,
+            )+
+        }
+
+        impl Layer {
+            /// Every header with its keys, in the order in which they are written.
+            pub const SCHEMA: &'static [(&'static str, &'static [&'static str])] = &[
+                ("", &[$(stringify!($field)),+]),
+                $((<$section_type>::HEADER, <$section_type>::KEYS),)+
+            ];
+
+            /// Lays `upper`, which came from `place`, over this layer.
+            pub fn overlay(&mut self, upper: Layer, place: &Place, origins: &mut Origins) {
+                $(if upper.$field.is_some() {
+                    self.$field = upper.$field;
+                    origins.set(stringify!($field).to_owned(), place);
+                })+
+                $(self.$section.overlay(upper.$section, place, origins);)+
+            }
+        }
+    };
+}
+
+layer! {
+    keys {
+        title: String, seed: u64, iterations: u64, workers: usize, partitions: usize, out: String,
+    }
+    sections {
+        model: ModelLayer, data: DataLayer, scheme: SchemeLayer, budget: BudgetLayer,
+        codec: CodecLayer, optimizer: OptimizerLayer, evaluation: EvaluationLayer,
+        round: RoundLayer, straggler: StragglerLayer, deadline: DeadlineLayer,
+        compute: ComputeLayer, mpi: MpiLayer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DEFAULT;
+
+    /// The default file with the keys that have no default switched on: `#key = ...` -> `key = ...`.
+    fn with_every_key() -> String {
+        let is_key = |line: &str| {
+            line.strip_prefix('#').is_some_and(|rest| {
+                rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ")
+            })
+        };
+        DEFAULT
+            .lines()
+            .map(|line| if is_key(line) { &line[1..] } else { line })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn the_default_file_has_every_key_and_no_other() {
+        let text = with_every_key();
+        let layer: Layer = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
+        let table = toml::Table::try_from(&layer).unwrap();
+        for (header, keys) in Layer::SCHEMA {
+            let section = if header.is_empty() { Some(&table) } else { table.get(*header).and_then(|v| v.as_table()) };
+            for key in *keys {
+                assert!(section.is_some_and(|s| s.contains_key(*key)), "default.toml lacks {header}.{key}");
+            }
+        }
+        assert!(toml::from_str::<Layer>(&text.replace("seed = 1", "sede = 1")).is_err());
+    }
+
+    #[test]
+    fn a_later_layer_wins_and_a_budget_replaces_a_budget() {
+        let mut origins = Origins::default();
+        let mut merged = Layer::default();
+        let lower: Layer = toml::from_str("seed = 1\n[budget]\ntotal_bits = 20\nmax_bits = 8").unwrap();
+        let upper: Layer = toml::from_str("seed = 2\n[budget]\nmean_bits = 4").unwrap();
+        merged.overlay(lower, &Place::default_file(), &mut origins);
+        merged.overlay(upper, &Place::argument("--set", "budget.mean_bits=4"), &mut origins);
+        assert_eq!(merged.seed, Some(2));
+        assert_eq!(merged.budget.total_bits, None);
+        assert_eq!(merged.budget.mean_bits, Some(4.0));
+        assert_eq!(merged.budget.max_bits, Some(8));
+        assert_eq!(origins.of("budget.max_bits").to_string(), "default");
+        assert_eq!(origins.of("budget.mean_bits").to_string(), "--set budget.mean_bits=4");
+    }
+
+    #[test]
+    fn quantile_defaults_are_those_of_the_file() {
+        let layer: Layer = toml::from_str(DEFAULT).unwrap();
+        assert_eq!(layer.deadline.quantile, Some(Quantile::default()));
+    }
+}

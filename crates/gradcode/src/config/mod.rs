@@ -1,0 +1,24 @@
+//! The configuration: layers of TOML, merged, checked, typed.
+//!
+//! Default -> experiment file -> cluster file -> `--set`: every layer is parsed on its own into a
+//! struct whose keys are all optional ([`layer`]), so that a mistake is reported with file, line and
+//! caret; then they are merged, remembering who set what ([`source`], [`origin`]); then the whole
+//! is checked and typed ([`resolve`], [`settings`]). [`planning`] turns it into what the other crates take.
+//!
+//! Paths in a configuration are relative to the working directory.
+
+mod check;
+pub mod error;
+pub mod layer;
+pub mod origin;
+pub mod planning;
+mod render;
+pub mod resolve;
+pub mod settings;
+pub mod source;
+pub mod values;
+
+pub use error::ConfigError;
+pub use resolve::Resolved;
+pub use settings::Config;
+pub use source::{DEFAULT, Sources, from_text};

@@ -1,0 +1,434 @@
+//! The configuration as the program uses it: complete, checked, typed.
+
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+use bit_allocation::Method;
+
+use super::layer::{
+    BudgetLayer, CodecLayer, ComputeLayer, DataLayer, DeadlineLayer, EvaluationLayer, Layer,
+    ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer, StragglerLayer,
+};
+use super::values::{
+    CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject, ModelKind, Norm,
+    OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
+};
+
+/// A complete configuration. `default.toml` documents every key.
+///
+/// Serializes to the same shape that is read: the TOML stored in a run gives this value again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Shown in reports.
+    pub title: String,
+    /// Every random draw is a function of it.
+    pub seed: u64,
+    /// Optimizer steps.
+    pub iterations: u64,
+    /// Logical workers, k.
+    pub workers: usize,
+    /// Data partitions, n.
+    pub partitions: usize,
+    /// The run directory.
+    pub out: PathBuf,
+    /// `[model]`
+    pub model: Model,
+    /// `[data]`
+    pub data: Data,
+    /// `[scheme]`
+    pub scheme: Scheme,
+    /// `[budget]`
+    pub budget: Budget,
+    /// `[codec]`
+    pub codec: Codec,
+    /// `[optimizer]`
+    pub optimizer: Optimizer,
+    /// `[evaluation]`
+    pub evaluation: Evaluation,
+    /// `[round]`
+    pub round: Round,
+    /// `[straggler]`
+    pub straggler: Straggler,
+    /// `[deadline]`
+    pub deadline: Deadline,
+    /// `[compute]`
+    pub compute: Compute,
+    /// `[mpi]`
+    pub mpi: Mpi,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// Which model, with what only it has.
+    pub architecture: Architecture,
+    /// Classes with the background; `None`: 1 + the categories of the annotation file.
+    pub classes: Option<u32>,
+    /// Coordinates to plan for where the model cannot be asked; the convex models have their own.
+    pub planned_dimension: Option<usize>,
+    /// Convex models: coefficient of the l2 penalty.
+    pub l2: f64,
+}
+
+/// A model and its sizes: `width` in channels, `side` in input pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Architecture {
+    TinySsd { width: u32, side: u32 },
+    SsdLite { side: u32, norm: Norm },
+    Cnn { width: u32, side: u32 },
+    LeastSquares { dimension: usize },
+    LogisticRegression { dimension: usize },
+}
+
+impl Architecture {
+    /// The word of `model.kind`.
+    pub fn kind(&self) -> ModelKind {
+        match self {
+            Architecture::TinySsd { .. } => ModelKind::TinySsd,
+            Architecture::SsdLite { .. } => ModelKind::SsdLite,
+            Architecture::Cnn { .. } => ModelKind::Cnn,
+            Architecture::LeastSquares { .. } => ModelKind::LeastSquares,
+            Architecture::LogisticRegression { .. } => ModelKind::LogisticRegression,
+        }
+    }
+
+    /// Learns from files, with libtorch.
+    pub fn needs_files(&self) -> bool {
+        !matches!(self, Architecture::LeastSquares { .. } | Architecture::LogisticRegression { .. })
+    }
+}
+
+/// A data set in COCO format.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CocoPaths {
+    /// `instances_*.json`
+    pub annotations: PathBuf,
+    /// The directory of the JPEG files.
+    pub images: PathBuf,
+}
+
+/// `[data]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    /// Training set; models that learn from files need it.
+    pub train: Option<CocoPaths>,
+    /// Held-out set.
+    pub validation: Option<CocoPaths>,
+    /// Samples per partition and iteration.
+    pub batch: u32,
+    /// Random flips.
+    pub augment: bool,
+    /// MiB of decoded images in memory.
+    pub cache_mb: u64,
+    /// Convex models: samples drawn.
+    pub samples: usize,
+    /// Convex models: noise on the targets.
+    pub noise: f64,
+}
+
+/// `[scheme]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scheme {
+    /// The gradient code.
+    pub kind: SchemeKind,
+    /// How the joint scheme allocates bits.
+    pub method: Method,
+    /// The joint scheme may leave workers without data.
+    pub allow_idle: bool,
+    /// How OSGC builds its code.
+    pub construction: Construction,
+}
+
+/// The bit budget as the user stated it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BudgetBits {
+    /// Z_tot.
+    Total(u64),
+    /// Z_res = Z_tot - 2k.
+    Residual(u64),
+    /// Z_tot / k.
+    Mean(f64),
+}
+
+/// `[budget]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Budget {
+    /// `None` where nothing is quantized.
+    pub bits: Option<BudgetBits>,
+    /// Largest width of a worker.
+    pub max_bits: u8,
+    /// Eta.
+    pub scaling: Scaling,
+}
+
+/// `[codec]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Codec {
+    /// The family.
+    pub preset: CodecPreset,
+    /// Bucketed: what a bucket is scaled by.
+    pub norm: CodecNorm,
+    /// Bucketed: coordinates.
+    pub bucket: u32,
+}
+
+/// `[optimizer]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Optimizer {
+    pub kind: OptimizerKind,
+    pub learning_rate: f64,
+    pub momentum: f64,
+    pub nesterov: bool,
+    pub weight_decay: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    /// Decode the gradient of the second moment by eq 36.
+    pub two_track: bool,
+    /// Lambda of eq 36.
+    pub lambda: f64,
+    pub schedule: Schedule,
+    /// Iterations.
+    pub warmup: u64,
+    /// 0 = off.
+    pub clip_norm: f64,
+}
+
+/// `[evaluation]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Recurring.
+    pub every: Every,
+    /// And after the last iteration.
+    pub at_end: bool,
+    /// 0 = all.
+    pub images: usize,
+}
+
+/// `[round]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Round {
+    /// What to do when nobody answered.
+    pub empty_round: EmptyRound,
+    /// In a row.
+    pub max_empty_rounds: u64,
+    /// Alive.
+    pub min_workers: usize,
+    /// Rounds of silence.
+    pub give_up_after: u64,
+    /// Rounds; 0 = never.
+    pub relative_error_every: u64,
+}
+
+/// `[straggler]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Straggler {
+    /// The delay model.
+    pub model: DelayKind,
+    /// Shortest delay.
+    pub shift: f64,
+    /// Psi.
+    pub rate: Rates,
+    /// File of measured delays.
+    pub trace: Option<PathBuf>,
+    /// How the file is walked.
+    pub trace_order: TraceOrder,
+    /// Tau, in the model's unit.
+    pub deadline: f64,
+    /// The model's unit.
+    pub unit_seconds: UnitSeconds,
+    /// What is done with the model.
+    pub inject: Inject,
+    /// For the design, instead of the model's.
+    pub probabilities: Option<OneOrMany>,
+}
+
+/// `[deadline]`: how long a round waits for real stragglers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Deadline {
+    /// Always this long.
+    Seconds(f64),
+    /// From the history of arrivals.
+    Quantile(Quantile),
+}
+
+/// `[compute]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compute {
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// Per rank; 0 = allowed CPUs / ranks on this node.
+    pub threads: usize,
+}
+
+/// `[mpi]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mpi {
+    /// KiB of a payload message.
+    pub chunk_kb: u32,
+    /// Payloads under way at once.
+    pub grants: usize,
+    /// Seconds.
+    pub startup_timeout_seconds: f64,
+    /// Seconds.
+    pub silence_timeout_seconds: f64,
+}
+
+impl Config {
+    /// Every key of this configuration as one layer.
+    pub fn to_layer(&self) -> Layer {
+        Layer {
+            title: Some(self.title.clone()),
+            seed: Some(self.seed),
+            iterations: Some(self.iterations),
+            workers: Some(self.workers),
+            partitions: Some(self.partitions),
+            out: Some(text(&self.out)),
+            model: self.model.to_layer(),
+            data: self.data.to_layer(),
+            scheme: SchemeLayer {
+                kind: Some(self.scheme.kind),
+                method: Some(self.scheme.method),
+                allow_idle: Some(self.scheme.allow_idle),
+                construction: Some(self.scheme.construction),
+            },
+            budget: self.budget.to_layer(),
+            codec: CodecLayer {
+                preset: Some(self.codec.preset),
+                norm: Some(self.codec.norm),
+                bucket: Some(self.codec.bucket),
+            },
+            optimizer: self.optimizer.to_layer(),
+            evaluation: EvaluationLayer {
+                every: Some(self.evaluation.every),
+                at_end: Some(self.evaluation.at_end),
+                images: Some(self.evaluation.images),
+            },
+            round: RoundLayer {
+                empty_round: Some(self.round.empty_round),
+                max_empty_rounds: Some(self.round.max_empty_rounds),
+                min_workers: Some(self.round.min_workers),
+                give_up_after: Some(self.round.give_up_after),
+                relative_error_every: Some(self.round.relative_error_every),
+            },
+            straggler: StragglerLayer {
+                model: Some(self.straggler.model),
+                shift: Some(self.straggler.shift),
+                rate: Some(self.straggler.rate.clone()),
+                trace: self.straggler.trace.as_ref().map(text),
+                trace_order: Some(self.straggler.trace_order),
+                deadline: Some(self.straggler.deadline),
+                unit_seconds: Some(self.straggler.unit_seconds),
+                inject: Some(self.straggler.inject),
+                probabilities: self.straggler.probabilities.clone(),
+            },
+            deadline: match self.deadline {
+                Deadline::Seconds(seconds) => DeadlineLayer { seconds: Some(seconds), quantile: None },
+                Deadline::Quantile(quantile) => DeadlineLayer { seconds: None, quantile: Some(quantile) },
+            },
+            compute: ComputeLayer {
+                device: Some(self.compute.device.clone()),
+                threads: Some(self.compute.threads),
+            },
+            mpi: MpiLayer {
+                chunk_kb: Some(self.mpi.chunk_kb),
+                grants: Some(self.mpi.grants),
+                startup_timeout_seconds: Some(self.mpi.startup_timeout_seconds),
+                silence_timeout_seconds: Some(self.mpi.silence_timeout_seconds),
+            },
+        }
+    }
+}
+
+/// All paths come from TOML or were checked, so they are UTF-8.
+fn text(path: &PathBuf) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+impl Model {
+    fn to_layer(&self) -> ModelLayer {
+        let mut layer = ModelLayer {
+            kind: Some(self.architecture.kind()),
+            classes: self.classes,
+            dimension: self.planned_dimension,
+            l2: Some(self.l2),
+            ..ModelLayer::default()
+        };
+        match self.architecture {
+            Architecture::TinySsd { width, side } | Architecture::Cnn { width, side } => {
+                layer.width = Some(width);
+                layer.side = Some(side);
+            }
+            Architecture::SsdLite { side, norm } => {
+                layer.side = Some(side);
+                layer.norm = Some(norm);
+            }
+            Architecture::LeastSquares { dimension } | Architecture::LogisticRegression { dimension } => {
+                layer.dimension = Some(dimension);
+            }
+        }
+        layer
+    }
+}
+
+impl Data {
+    fn to_layer(&self) -> DataLayer {
+        DataLayer {
+            train_annotations: self.train.as_ref().map(|paths| text(&paths.annotations)),
+            train_images: self.train.as_ref().map(|paths| text(&paths.images)),
+            validation_annotations: self.validation.as_ref().map(|paths| text(&paths.annotations)),
+            validation_images: self.validation.as_ref().map(|paths| text(&paths.images)),
+            batch: Some(self.batch),
+            augment: Some(self.augment),
+            cache_mb: Some(self.cache_mb),
+            samples: Some(self.samples),
+            noise: Some(self.noise),
+        }
+    }
+}
+
+impl Budget {
+    fn to_layer(self) -> BudgetLayer {
+        let mut layer = BudgetLayer {
+            max_bits: Some(self.max_bits),
+            scaling: Some(self.scaling),
+            ..BudgetLayer::default()
+        };
+        match self.bits {
+            Some(BudgetBits::Total(bits)) => layer.total_bits = Some(bits),
+            Some(BudgetBits::Residual(bits)) => layer.residual_bits = Some(bits),
+            Some(BudgetBits::Mean(bits)) => layer.mean_bits = Some(bits),
+            None => {}
+        }
+        layer
+    }
+}
+
+impl Optimizer {
+    fn to_layer(self) -> OptimizerLayer {
+        OptimizerLayer {
+            kind: Some(self.kind),
+            learning_rate: Some(self.learning_rate),
+            momentum: Some(self.momentum),
+            nesterov: Some(self.nesterov),
+            weight_decay: Some(self.weight_decay),
+            beta1: Some(self.beta1),
+            beta2: Some(self.beta2),
+            epsilon: Some(self.epsilon),
+            two_track: Some(self.two_track),
+            lambda: Some(self.lambda),
+            schedule: Some(self.schedule),
+            warmup: Some(self.warmup),
+            clip_norm: Some(self.clip_norm),
+        }
+    }
+}
+
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_layer().serialize(serializer)
+    }
+}

@@ -1,0 +1,212 @@
+//! Where layers come from: the embedded defaults, files, and `--set` arguments.
+
+use std::path::{Path, PathBuf};
+
+use super::error::ConfigError;
+use super::layer::Layer;
+use super::origin::{Origins, Place};
+use super::resolve::{self, Resolved};
+
+/// The embedded default configuration, which is also the reference of all keys.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+/// What to load, in the order of the layers.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The experiment file.
+    pub experiment: PathBuf,
+    /// The cluster file.
+    pub cluster: Option<PathBuf>,
+    /// `key=value`, later ones win.
+    pub set: Vec<String>,
+    /// The run directory from the command line.
+    pub out: Option<PathBuf>,
+    /// MPI ranks beside the master, if this runs under MPI: the default number of workers.
+    pub worker_ranks: Option<usize>,
+}
+
+impl Sources {
+    /// Reads, merges and checks all layers.
+    ///
+    /// # Errors
+    /// Everything that [`ConfigError`] knows.
+    pub fn load(&self) -> Result<Resolved, ConfigError> {
+        let mut merged = Merged::defaults()?;
+        merged.add_file(&self.experiment)?;
+        if let Some(cluster) = &self.cluster {
+            merged.add_file(cluster)?;
+        }
+        for argument in &self.set {
+            merged.add_set(argument)?;
+        }
+        if let Some(out) = &self.out {
+            let out = path_text(out)?;
+            let layer = Layer { out: Some(out.clone()), ..Layer::default() };
+            merged.add(layer, &Place::argument("--out", &out));
+        }
+        let stem = self.experiment.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
+        resolve::resolve(merged.layer, merged.origins, &stem, self.worker_ranks)
+    }
+}
+
+fn path_text(path: &Path) -> Result<String, ConfigError> {
+    path.to_str().map(str::to_owned).ok_or_else(|| ConfigError::Set {
+        argument: path.display().to_string(),
+        message: "a run directory's name must be UTF-8, because the log stores it".into(),
+    })
+}
+
+/// Reads a complete configuration as a run stores it (`Resolved::to_toml`).
+///
+/// # Errors
+/// As [`Sources::load`]; `label` stands for the file's name.
+pub fn from_text(text: &str, label: &Path) -> Result<Resolved, ConfigError> {
+    let mut merged = Merged::defaults()?;
+    merged.add_text(text, label)?;
+    resolve::resolve(merged.layer, merged.origins, "run", None)
+}
+
+/// The layers so far.
+struct Merged {
+    layer: Layer,
+    origins: Origins,
+}
+
+impl Merged {
+    fn defaults() -> Result<Self, ConfigError> {
+        let mut merged = Merged { layer: Layer::default(), origins: Origins::default() };
+        merged.add(parse(DEFAULT, Path::new("default"))?, &Place::default_file());
+        Ok(merged)
+    }
+
+    fn add(&mut self, upper: Layer, place: &Place) {
+        self.layer.overlay(upper, place, &mut self.origins);
+    }
+
+    fn add_text(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        let layer = parse(text, path)?;
+        let place = Place::file(path, text);
+        one_alternative(&layer, &place)?;
+        self.add(layer, &place);
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        self.add_text(&text, path)
+    }
+
+    fn add_set(&mut self, argument: &str) -> Result<(), ConfigError> {
+        let layer = parse_set(argument)?;
+        let place = Place::argument("--set", argument);
+        self.add(layer, &place);
+        Ok(())
+    }
+}
+
+fn parse(text: &str, path: &Path) -> Result<Layer, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::Parse {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })
+}
+
+/// Within one layer, alternatives exclude each other (between layers the later one wins).
+fn one_alternative(layer: &Layer, place: &Place) -> Result<(), ConfigError> {
+    let budget = &layer.budget;
+    let groups: [(&str, Vec<(&str, bool)>); 2] = [
+        ("exactly one of the budget keys can be set in a file", vec![
+            ("budget.total_bits", budget.total_bits.is_some()),
+            ("budget.residual_bits", budget.residual_bits.is_some()),
+            ("budget.mean_bits", budget.mean_bits.is_some()),
+        ]),
+        ("a deadline is either fixed or a quantile", vec![
+            ("deadline.seconds", layer.deadline.seconds.is_some()),
+            ("deadline.quantile", layer.deadline.quantile.is_some()),
+        ]),
+    ];
+    let mut origins = Origins::default();
+    for (valid, keys) in groups {
+        let mut present = keys.iter().filter(|(_, set)| *set).map(|(key, _)| {
+            origins.set((*key).to_owned(), place);
+            ((*key).to_owned(), origins.of(key))
+        });
+        if let (Some(first), Some(second)) = (present.next(), present.next()) {
+            return Err(ConfigError::Conflict { first, second, valid: valid.into() });
+        }
+    }
+    Ok(())
+}
+
+/// `key=value`: the value is TOML, or a bare word that stands for a string.
+fn parse_set(argument: &str) -> Result<Layer, ConfigError> {
+    let error = |message: String| ConfigError::Set { argument: argument.to_owned(), message };
+    let Some((key, value)) = argument.split_once('=') else {
+        return Err(error("expected key=value, for instance optimizer.learning_rate=0.01".into()));
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if key.is_empty() || !key.chars().all(is_key) {
+        return Err(error(format!("`{key}` is no key; `gradcode config default` lists all of them")));
+    }
+    let first = match toml::from_str::<Layer>(&format!("{key} = {value}")) {
+        Ok(layer) => return Ok(layer),
+        Err(first) => first,
+    };
+    // A bare word, or a number where a string is wanted (a path that is a year).
+    let bare = !value.is_empty() && !value.starts_with(['"', '\'', '[', '{']) && !value.contains('\n');
+    if bare {
+        let quoted = toml::Value::String(value.to_owned());
+        match toml::from_str::<Layer>(&format!("{key} = {quoted}")) {
+            Ok(layer) => return Ok(layer),
+            // It was no TOML value, so what is wrong with the word is what counts.
+            Err(second) if toml::from_str::<toml::Table>(&format!("{key} = {value}")).is_err() => {
+                return Err(error(second.message().to_owned()));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(error(first.message().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::values::{Every, OptimizerKind, Scaling};
+
+    #[test]
+    fn set_takes_toml_and_bare_words() {
+        let set = |argument| parse_set(argument).unwrap();
+        assert_eq!(set("optimizer.kind=adamw").optimizer.kind, Some(OptimizerKind::AdamW));
+        assert_eq!(set("optimizer.kind = \"adamw\"").optimizer.kind, Some(OptimizerKind::AdamW));
+        assert_eq!(set("optimizer.learning_rate=1e-3").optimizer.learning_rate, Some(1e-3));
+        assert_eq!(set("data.train_images=/coco/a b=c").data.train_images.as_deref(), Some("/coco/a b=c"));
+        assert_eq!(set("out=2026").out.as_deref(), Some("2026"));
+        assert_eq!(set("compute.device=cuda:0").compute.device.as_deref(), Some("cuda:0"));
+        assert_eq!(set("evaluation.every={ steps = 5 }").evaluation.every, Some(Every::Steps(5)));
+        assert_eq!(set("evaluation.every=never").evaluation.every, Some(Every::Never));
+        assert_eq!(set("budget.scaling.balanced=1").budget.scaling, Some(Scaling::Balanced(1.0)));
+        assert_eq!(set("scheme.allow_idle=true").scheme.allow_idle, Some(true));
+    }
+
+    #[test]
+    fn a_wrong_set_says_what_is_wrong() {
+        for (argument, wanted) in [
+            ("seed", "expected key=value"),
+            ("=3", "is no key"),
+            ("se ed=3", "is no key"),
+            ("sede=3", "unknown field `sede`"),
+            ("model.knid=cnn", "unknown field `knid`"),
+            ("model.kind=resnet", "unknown variant `resnet`"),
+            ("seed=abc", "invalid type: string \"abc\""),
+            ("scheme.allow_idle=1", "invalid type: integer `1`, expected a boolean"),
+            ("workers=-1", "integer `-1`"),
+            ("budget.scaling={ balanced = ", ""),
+        ] {
+            let error = parse_set(argument).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{argument}: {error}");
+            assert!(error.starts_with("parse --set"), "{error}");
+        }
+    }
+}

@@ -1,1 +1,48 @@
-//! COCO-format detection data: annotations, images, a synthetic generator, and average precision
+//! COCO-format detection data, without libtorch.
+//!
+//! From the bottom up:
+//!
+//! 1. [`Annotations`]: an `instances_*.json` file as typed values.
+//! 2. [`Dataset`]: annotations joined with an image directory and validated; images decoded and
+//!    resized on demand, with boxes and dense labels for training, and full ground truth for
+//!    evaluation. [`SampleCache`] keeps decoded images in memory up to a limit.
+//! 3. [`average_precision`]: the twelve COCO numbers, equal to pycocotools'.
+//! 4. [`synth`]: a seeded data set of textured shapes that a small detector learns in a minute.
+//! 5. [`check`]: everything that is wrong with a data set, as a report.
+//!
+//! Boxes in files are `[x, y, width, height]` in pixels of the original image, as COCO has them;
+//! boxes of a [`Sample`] are `[x1, y1, x2, y2]` in pixels of the resized one. Labels are dense,
+//! 1..=C in ascending order of category id, and 0 is background.
+//!
+//! # One complete program
+//! ```
+//! use coco::{Dataset, synth::{SynthConfig, generate}};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let scratch = tempfile::tempdir()?;
+//! let shapes = scratch.path().join("shapes");
+//! generate(&shapes, &SynthConfig { images: 4, validation: 2, side: 64, ..SynthConfig::default() })?;
+//!
+//! let train = Dataset::open(&shapes.join("instances_train.json"), &shapes.join("train"))?;
+//! let sample = train.load(0, 32)?;
+//! assert_eq!(sample.pixels.len(), 32 * 32 * 3);
+//! assert_eq!(sample.boxes.len(), sample.labels.len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod annotations;
+pub mod average_precision;
+mod cache;
+pub mod check;
+mod dataset;
+mod decode;
+mod error;
+pub mod synth;
+
+pub use annotations::{Annotation, Annotations, Category, ImageInfo};
+pub use average_precision::{AveragePrecision, Detection, GroundTruth, average_precision};
+pub use cache::SampleCache;
+pub use check::{CheckReport, check};
+pub use dataset::{Dataset, Sample, Targets};
+pub use error::CocoError;

@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2, ArrayView1};
 
 use crate::columns::{Column, IterationRow, PER_WORKER_COLUMNS, Read, SCALAR_COLUMNS};
 use crate::h5::{H5Result, attach_scale, describe, make_scale, set_attribute, text};
-use crate::{PlanRecord, RunInfo, SCHEMA, SCHEMA_VERSION, Segment};
+use crate::{PlanRecord, RunInfo, SCHEMA, SCHEMA_VERSION, Segment, plan};
 
 /// What waits to be appended.
 #[derive(Debug, Default)]
@@ -27,6 +27,9 @@ impl Pending {
             && self.segments.is_empty()
     }
 }
+
+/// The members of `/evaluation` that are not metrics.
+pub(crate) const EVALUATION_AXES: [&str; 2] = ["evaluation", "iteration"];
 
 /// Rows in a chunk: 1024, fewer where a row is so wide that a chunk would exceed 1 MiB.
 fn chunk_rows(width: usize) -> usize {
@@ -54,7 +57,8 @@ fn growing_text(group: &Group, name: &str) -> H5Result<Dataset> {
         .create(name)
 }
 
-fn fixed<T: H5Type>(
+/// A data set that never grows.
+pub(crate) fn fixed<T: H5Type>(
     group: &Group,
     name: &str,
     values: &[T],
@@ -150,13 +154,17 @@ pub(crate) fn create(file: &File, info: &RunInfo, date_created: &str) -> H5Resul
     }
 
     let evaluation = file.create_group("evaluation")?;
-    let steps = growing(&evaluation, "iteration", 0i64)?;
+    // The dimension is not called "iteration": a group's dimension must not hide its parent's.
+    let number = growing(&evaluation, "evaluation", 0i64)?;
+    describe(&number, "1", "evaluation on held-out data")?;
+    make_scale(&number, "evaluation")?;
+    let completed = growing(&evaluation, "iteration", 0i64)?;
     describe(
-        &steps,
+        &completed,
         "1",
         "iterations completed when the model was evaluated",
     )?;
-    make_scale(&steps, "iteration")?;
+    attach_scale(&completed, &number, 0)?;
 
     file.create_group("plan")?;
 
@@ -194,7 +202,7 @@ pub(crate) fn append(file: &File, pending: &Pending) -> H5Result<()> {
     append_rows(file, &pending.rows)?;
     append_evaluations(file, &pending.evaluations)?;
     for (start, plan) in &pending.plans {
-        write_plan(file, *start, plan)?;
+        plan::write(file, *start, plan)?;
     }
     let segments = file.group("segments")?;
     let list = &pending.segments;
@@ -267,16 +275,25 @@ fn extend_2d<'a, T: H5Type + Clone>(
     dataset.write_slice(&values, (old.., ..))
 }
 
+/// A metric's data set: a slash would make a group of it, and the axes' names are taken.
+fn metric_name(metric: &str) -> String {
+    let name = metric.replace('/', "_");
+    if EVALUATION_AXES.contains(&name.as_str()) {
+        format!("{name}_")
+    } else {
+        name
+    }
+}
+
 fn append_evaluations(file: &File, evaluations: &[(u64, Vec<(String, f64)>)]) -> H5Result<()> {
     if evaluations.is_empty() {
         return Ok(());
     }
     let group = file.group("evaluation")?;
-    let scale = group.dataset("iteration")?;
+    let scale = group.dataset("evaluation")?;
     for (_, metrics) in evaluations {
         for (name, _) in metrics {
-            // A slash would make a group of it.
-            let name = name.replace('/', "_");
+            let name = metric_name(name);
             if !group.link_exists(&name) {
                 let dataset = growing(&group, &name, f64::NAN)?;
                 describe(&dataset, "1", &format!("{name} on held-out data"))?;
@@ -285,23 +302,25 @@ fn append_evaluations(file: &File, evaluations: &[(u64, Vec<(String, f64)>)]) ->
         }
     }
     let first = scale.size();
+    let completed = evaluations.iter().map(|(completed, _)| *completed as i64);
     extend(
         &group,
-        "iteration",
-        evaluations.iter().map(|(iteration, _)| *iteration as i64),
+        "evaluation",
+        (first as i64..).take(evaluations.len()),
     )?;
+    extend(&group, "iteration", completed)?;
     let total = first + evaluations.len();
     for name in group
         .member_names()?
         .iter()
-        .filter(|name| *name != "iteration")
+        .filter(|name| !EVALUATION_AXES.contains(&name.as_str()))
     {
         let values: Array1<f64> = evaluations
             .iter()
             .map(|(_, metrics)| {
                 metrics
                     .iter()
-                    .find(|(metric, _)| metric.replace('/', "_") == **name)
+                    .find(|(metric, _)| metric_name(metric) == **name)
                     .map_or(f64::NAN, |m| m.1)
             })
             .collect();
@@ -310,120 +329,6 @@ fn append_evaluations(file: &File, evaluations: &[(u64, Vec<(String, f64)>)]) ->
         dataset.write_slice(&values, first..)?;
     }
     Ok(())
-}
-
-fn write_plan(file: &File, start_iteration: u64, plan: &PlanRecord) -> H5Result<()> {
-    let plans = file.group("plan")?;
-    let index = plans
-        .member_names()?
-        .iter()
-        .filter_map(|name| name.parse::<u64>().ok())
-        .max()
-        .map_or(0, |last| last + 1);
-    let group = plans.create_group(&index.to_string())?;
-    for (name, value) in [
-        ("start_iteration", start_iteration.into()),
-        ("scheme", plan.scheme.clone().into()),
-        ("partitions", plan.partitions.into()),
-        ("scaling_s", plan.scaling_s.into()),
-        ("error_bound", plan.error_bound.into()),
-        ("computation_load", plan.computation_load.into()),
-        (
-            "bits_per_coordinate_offered",
-            plan.bits_per_coordinate_offered.into(),
-        ),
-        (
-            "bits_per_coordinate_expected",
-            plan.bits_per_coordinate_expected.into(),
-        ),
-    ] {
-        set_attribute(&group, name, &value)?;
-    }
-    let worker = file.dataset("worker")?;
-    let along_workers = |dataset: Dataset| attach_scale(&dataset, &worker, 0);
-    along_workers(fixed(
-        &group,
-        "straggle_probability",
-        &plan.straggle_probability,
-        "1",
-        "probability of not arriving before the deadline",
-    )?)?;
-    along_workers(fixed(
-        &group,
-        "bits",
-        &plan.bits,
-        "bit",
-        "bits per coordinate; 0 idle, 32 uncompressed",
-    )?)?;
-    along_workers(fixed(
-        &group,
-        "load",
-        &plan.load,
-        "1",
-        "partitions computed",
-    )?)?;
-    if !plan.decode_weight.is_empty() {
-        along_workers(fixed(
-            &group,
-            "decode_weight",
-            &plan.decode_weight,
-            "1",
-            "decoding weight",
-        )?)?;
-    }
-    if !plan.decode_weight_second.is_empty() {
-        along_workers(fixed(
-            &group,
-            "decode_weight_second",
-            &plan.decode_weight_second,
-            "1",
-            "decoding weight of the second track",
-        )?)?;
-    }
-    let (mut workers, mut partitions, mut coefficients) = (vec![], vec![], vec![]);
-    for &(worker, partition, coefficient) in &plan.encoding {
-        workers.push(worker as i64);
-        partitions.push(partition as i64);
-        coefficients.push(coefficient);
-    }
-    let entries: Vec<i64> = (0..plan.encoding.len() as i64).collect();
-    let entry = fixed(
-        &group,
-        "entry",
-        &entries,
-        "1",
-        "nonzero of the encoding matrix",
-    )?;
-    make_scale(&entry, "entry")?;
-    for dataset in [
-        fixed(
-            &group,
-            "encoding_worker",
-            &workers,
-            "1",
-            "row of the nonzero: worker",
-        )?,
-        fixed(
-            &group,
-            "encoding_partition",
-            &partitions,
-            "1",
-            "column of the nonzero: partition",
-        )?,
-        fixed(
-            &group,
-            "encoding_coefficient",
-            &coefficients,
-            "1",
-            "value of the nonzero: encoding coefficient",
-        )?,
-    ] {
-        attach_scale(&dataset, &entry, 0)?;
-    }
-    group
-        .new_dataset::<VarLenUnicode>()
-        .create("json")?
-        .write_scalar(&text(&plan.json))
 }
 
 /// Last iteration in the log.

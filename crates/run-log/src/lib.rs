@@ -32,14 +32,16 @@
 //! # }
 //! ```
 
+mod clock;
 pub mod columns;
 mod error;
 mod h5;
 mod layout;
 mod lock;
+mod plan;
 mod reader;
 mod record;
-// mod summary;
+mod summary;
 mod writer;
 
 pub use columns::{IterationRow, PerWorkerRow};
@@ -47,7 +49,10 @@ pub use error::LogError;
 pub use lock::{JobId, LockFile};
 pub use reader::{Evaluation, PlanEntry, RunReader};
 pub use record::{AttributeValue, PlanRecord, RunInfo, Segment};
-// pub use summary::{Best, LossSummary, Seconds, Summary, Totals, exponential_average, summarise};
+pub use summary::{
+    Best, LossSummary, Metrics, Seconds, Summary, Totals, WorkerSummary, exponential_average,
+    quantile, smaller_is_better, smoothing_span, summarise,
+};
 pub use writer::{CommitWarning, RunLog};
 
 /// Value of the root attribute `schema`.

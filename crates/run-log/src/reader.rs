@@ -10,7 +10,8 @@ use ndarray::Array2;
 use serde::Serialize;
 
 use crate::h5::{self, H5Result, at};
-use crate::{AttributeValue, LogError, PlanRecord, SCHEMA, SCHEMA_VERSION, Segment};
+use crate::layout::EVALUATION_AXES;
+use crate::{AttributeValue, LogError, PlanRecord, SCHEMA, SCHEMA_VERSION, Segment, plan};
 
 /// Held-out metrics over the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -218,7 +219,7 @@ impl RunReader {
                         .into_iter()
                         .map(|i| i as u64)
                         .collect();
-                } else {
+                } else if !EVALUATION_AXES.contains(&name.as_str()) {
                     evaluation.metrics.push((name, read_reals(&dataset)?));
                 }
             }
@@ -242,7 +243,7 @@ impl RunReader {
             numbers.sort_unstable();
             numbers
                 .into_iter()
-                .map(|number| read_plan(&group.group(&number.to_string())?))
+                .map(|number| plan::read(&group.group(&number.to_string())?))
                 .collect()
         };
         read().map_err(at(&self.path))
@@ -278,7 +279,7 @@ impl RunReader {
     }
 }
 
-fn read_text(dataset: &Dataset) -> H5Result<String> {
+pub(crate) fn read_text(dataset: &Dataset) -> H5Result<String> {
     Ok(dataset.read_scalar::<VarLenUnicode>()?.as_str().to_owned())
 }
 
@@ -326,49 +327,5 @@ fn read_attribute(attribute: &Attribute) -> H5Result<Option<AttributeValue>> {
             Some(attribute.read_scalar::<FixedUnicode<64>>()?.as_str().into())
         }
         _ => None,
-    })
-}
-
-fn read_plan(group: &Group) -> H5Result<PlanEntry> {
-    let real = |name: &str| group.attr(name)?.read_scalar::<f64>();
-    let count = |name: &str| H5Result::Ok(group.attr(name)?.read_scalar::<i64>()? as u64);
-    let reals = |name: &str| {
-        if group.link_exists(name) {
-            group.dataset(name)?.read_raw::<f64>()
-        } else {
-            Ok(vec![])
-        }
-    };
-    let integers = |name: &str| group.dataset(name)?.read_raw::<i64>();
-    let positions = integers("encoding_worker")?
-        .into_iter()
-        .zip(integers("encoding_partition")?);
-    Ok(PlanEntry {
-        start_iteration: count("start_iteration")?,
-        plan: PlanRecord {
-            scheme: group
-                .attr("scheme")?
-                .read_scalar::<VarLenUnicode>()?
-                .as_str()
-                .to_owned(),
-            partitions: count("partitions")?,
-            straggle_probability: reals("straggle_probability")?,
-            bits: integers("bits")?,
-            decode_weight: reals("decode_weight")?,
-            decode_weight_second: reals("decode_weight_second")?,
-            load: integers("load")?,
-            encoding: positions
-                .zip(reals("encoding_coefficient")?)
-                .map(|((worker, partition), coefficient)| {
-                    (worker as u64, partition as u64, coefficient)
-                })
-                .collect(),
-            scaling_s: real("scaling_s")?,
-            error_bound: real("error_bound")?,
-            computation_load: real("computation_load")?,
-            bits_per_coordinate_offered: real("bits_per_coordinate_offered")?,
-            bits_per_coordinate_expected: real("bits_per_coordinate_expected")?,
-            json: read_text(&group.dataset("json")?)?,
-        },
     })
 }

@@ -443,3 +443,41 @@ fn an_unknown_series_is_answered_with_those_there_are() {
         Err(LogError::NoSuchSeries { .. })
     ));
 }
+
+#[test]
+fn metrics_may_have_any_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = RunLog::create(dir.path().join("run.h5"), &info()).unwrap();
+    log.push_evaluation(3, &[("val/AP".into(), 0.5), ("iteration".into(), 0.25)]);
+    log.finish().unwrap();
+    let evaluation = RunReader::open(dir.path()).unwrap().evaluation().unwrap();
+    assert_eq!(evaluation.iteration, [3]);
+    assert_eq!(
+        evaluation.metrics,
+        [
+            ("iteration_".to_owned(), vec![0.25]),
+            ("val_AP".to_owned(), vec![0.5])
+        ]
+    );
+}
+
+/// Prints the table of `docs/run-log.md` when it is out of date.
+#[test]
+fn the_documentation_lists_every_column() {
+    let page = include_str!("../../../docs/run-log.md");
+    for (prefix, columns) in [
+        ("", run_log::columns::SCALAR_COLUMNS),
+        ("per_worker/", run_log::columns::PER_WORKER_COLUMNS),
+    ] {
+        for column in columns {
+            let line = format!(
+                "| `{prefix}{}` | {} | {} |",
+                column.name, column.units, column.long_name
+            );
+            assert!(
+                page.contains(&line),
+                "docs/run-log.md lacks the line\n{line}"
+            );
+        }
+    }
+}

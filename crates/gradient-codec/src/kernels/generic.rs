@@ -1,0 +1,234 @@
+//! The inner loops, once, as plain Rust that the compiler vectorises for whatever instruction set
+//! the caller enables. Every function is inlined into wrappers that fix that set
+//! ([`super`]); all sets give the same bits: no operation here may be reassociated or fused.
+
+use crate::layout::{BLOCK, LANES};
+use crate::random::{PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL, ars, ars_round_keys};
+
+/// Repeats the body for `$r` = 0..32 as a constant, so that every shift below is a constant too.
+macro_rules! for_each_row {
+    ($r:ident => $body:block) => {
+        for_each_row!(@ $r $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24
+            25 26 27 28 29 30 31)
+    };
+    (@ $r:ident $body:block $($i:literal)*) => { $({ const $r: usize = $i; $body })* };
+}
+
+/// Bits of the largest magnitude: at least `0x7f80_0000` exactly if some coordinate is not finite.
+#[inline(always)]
+pub fn max_abs_bits(x: &[f32]) -> u32 {
+    x.iter()
+        .fold(0, |max, v| max.max(v.to_bits() & 0x7fff_ffff))
+}
+
+/// Partial sums of [`sum_squares`].
+const PARTIALS: usize = 32;
+
+/// Sum of squares in f64, in a fixed order: coordinate i joins partial sum i mod 32, and the
+/// partial sums are added pairwise (p and p + 16, then p and p + 8, ...).
+#[inline(always)]
+pub fn sum_squares(x: &[f32]) -> f64 {
+    let mut partial = [0f64; PARTIALS];
+    let (rows, rest) = x.as_chunks::<PARTIALS>();
+    for row in rows {
+        for p in 0..PARTIALS {
+            partial[p] += f64::from(row[p]) * f64::from(row[p]);
+        }
+    }
+    for (sum, v) in partial.iter_mut().zip(rest) {
+        *sum += f64::from(*v) * f64::from(*v);
+    }
+    let mut width = PARTIALS / 2;
+    while width > 0 {
+        for p in 0..width {
+            partial[p] += partial[p + width];
+        }
+        width /= 2;
+    }
+    partial[0]
+}
+
+/// The random bits of a full block, in coordinate order ([`crate::random`], Philox).
+#[inline(always)]
+pub fn fill_philox(key: [u32; 4], block: u64, out: &mut [u32; BLOCK]) {
+    let first = block.wrapping_mul(128);
+    for group in 0..8u64 {
+        // The 16 counters of a group differ in their low four bits only.
+        let counter = first.wrapping_add(16 * group);
+        let (low, high) = (counter & 0xffff_ffff, counter >> 32);
+        let rows = &mut out[4 * LANES * group as usize..][..4 * LANES];
+        for pair in 0..8u64 {
+            // Two lanes a step, each word in the low half of 64 bits: the form in which widening
+            // multiplies vectorise without shuffles. High halves are garbage that nothing reads.
+            let even = philox_words(low | (2 * pair), high, key);
+            let odd = philox_words(low | (2 * pair + 1), high, key);
+            for word in 0..4 {
+                let at = LANES * word + 2 * pair as usize;
+                rows[at] = even[word] as u32;
+                rows[at + 1] = odd[word] as u32;
+            }
+        }
+    }
+}
+
+/// Philox4x32-7 on words kept in the low halves of u64.
+#[inline(always)]
+fn philox_words(low: u64, high: u64, key: [u32; 4]) -> [u64; 4] {
+    let [m0, m1] = PHILOX_MULTIPLIERS.map(u64::from);
+    let (mut c0, mut c1, mut c2, mut c3) = (low, high, u64::from(key[2]), u64::from(key[3]));
+    let (mut k0, mut k1) = (key[0], key[1]);
+    for _ in 0..PHILOX_ROUNDS {
+        let p0 = (c0 & 0xffff_ffff) * m0;
+        let p1 = (c2 & 0xffff_ffff) * m1;
+        (c0, c1, c2, c3) = (
+            (p1 >> 32) ^ c1 ^ u64::from(k0),
+            p1,
+            (p0 >> 32) ^ c3 ^ u64::from(k1),
+            p0,
+        );
+        k0 = k0.wrapping_add(PHILOX_WEYL[0]);
+        k1 = k1.wrapping_add(PHILOX_WEYL[1]);
+    }
+    [c0, c1, c2, c3]
+}
+
+/// The random bits of a full block, in coordinate order ([`crate::random`], ARS with AES tables).
+#[inline(always)]
+pub fn fill_ars(key: [u32; 4], block: u64, out: &mut [u32; BLOCK]) {
+    let keys = ars_round_keys(key);
+    let first = block.wrapping_mul(128);
+    for (i, words) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        *words = ars(first.wrapping_add(i as u64), &keys);
+    }
+}
+
+/// Stochastic rounding of a full block in fixed point: on entry `y` holds 32 random bits per
+/// coordinate, on return the top `bits` bits of `y[i]` are the code of `x[i]`.
+///
+/// `factor` is 2^(32-bits)/step and `limit` the outermost level in the same fixed point.
+/// `ROUNDS`: the instruction set rounds to even in one instruction.
+#[inline(always)]
+pub fn quantize<const ROUNDS: bool>(
+    x: &[f32; BLOCK],
+    factor: f32,
+    limit: f32,
+    bits: u32,
+    y: &mut [u32; BLOCK],
+) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        let level = x * factor;
+        // Written so that a NaN becomes the limit: the conversion below is sound for any input.
+        let level = if level < limit { level } else { limit };
+        let level = if level > -limit { level } else { -limit };
+        // SAFETY: |level| <= limit <= 2^31 - 2^16, so it is finite and fits i32 when rounded.
+        let level = unsafe { round_ties_even::<ROUNDS>(level).to_int_unchecked::<i32>() };
+        *y = (level as u32).wrapping_add(*y >> bits);
+    }
+}
+
+/// `f32::round_ties_even` for |v| < 2^31; the standard one is a library call per element on
+/// x86-64 without SSE4.1.
+#[inline(always)]
+fn round_ties_even<const ROUNDS: bool>(v: f32) -> f32 {
+    if ROUNDS {
+        v.round_ties_even()
+    } else {
+        // Adding 2^23 with v's sign pushes the fraction out of the significand, rounding to even.
+        let shift = 8_388_608f32.copysign(v);
+        let rounded = (v + shift) - shift;
+        if v.abs() < 8_388_608.0 { rounded } else { v }
+    }
+}
+
+/// Packs the top `B` bits of each `y`: lane l's 32 codes become an MSB-first stream of `B` words,
+/// word k of lane l at index 16 k + l. `out` is exactly 64 `B` bytes.
+#[inline(always)]
+pub fn pack<const B: usize>(y: &[u32; BLOCK], out: &mut [u8]) {
+    let out = out.as_chunks_mut::<4>().0;
+    assert!(out.len() == LANES * B);
+    for lane in 0..LANES {
+        let mut word = 0u32;
+        for_each_row!(ROW => {
+            let y = y[LANES * ROW + lane];
+            let used = ROW * B % 32;
+            let k = ROW * B / 32;
+            if used + B < 32 {
+                word = (word << B) | (y >> (32 - B));
+            } else {
+                // The word fills up; what is left of the code begins the next. Bits above it are
+                // shifted out before that word is complete.
+                let head = 32 - used;
+                let full = (word << (head % 32)) | (y >> used);
+                out[LANES * k + lane] = full.to_le_bytes();
+                word = y >> (32 - B);
+            }
+        });
+    }
+}
+
+/// The code at `ROW` of a lane, sign-extended.
+macro_rules! code {
+    ($words:ident, $lane:ident, $row:ident, $bits:ident) => {{
+        let used = $row * $bits % 32;
+        let k = $row * $bits / 32;
+        let top = u32::from_le_bytes($words[LANES * k + $lane]) << used;
+        let top = if used + $bits > 32 {
+            top | u32::from_le_bytes($words[LANES * (k + 1) + $lane]) >> (32 - used)
+        } else {
+            top
+        };
+        (top as i32) >> (32 - $bits)
+    }};
+}
+
+/// `acc += factor * code` over full blocks: `bytes` is 64 `B` bytes for every 512 of `acc`.
+#[inline(always)]
+pub fn accumulate<const B: usize>(bytes: &[u8], factor: f32, acc: &mut [f32]) {
+    for (words, acc) in bytes
+        .chunks_exact(4 * LANES * B)
+        .zip(acc.as_chunks_mut::<BLOCK>().0)
+    {
+        let words = words.as_chunks::<4>().0;
+        assert!(words.len() == LANES * B);
+        for lane in 0..LANES {
+            for_each_row!(ROW => {
+                let code = code!(words, lane, ROW, B);
+                acc[LANES * ROW + lane] += factor * code as f32;
+            });
+        }
+    }
+}
+
+/// The lowest code in full blocks; `bytes` is a multiple of 64 `B`.
+#[inline(always)]
+pub fn lowest<const B: usize>(bytes: &[u8]) -> i32 {
+    let mut lowest = [0i32; LANES];
+    for words in bytes.chunks_exact(4 * LANES * B) {
+        let words = words.as_chunks::<4>().0;
+        assert!(words.len() == LANES * B);
+        for lane in 0..LANES {
+            for_each_row!(ROW => {
+                lowest[lane] = lowest[lane].min(code!(words, lane, ROW, B));
+            });
+        }
+    }
+    lowest.into_iter().fold(0, i32::min)
+}
+
+/// `acc += weight * x` for x stored as little-endian f32.
+#[inline(always)]
+pub fn accumulate_f32(bytes: &[u8], weight: f32, acc: &mut [f32]) {
+    for (x, acc) in bytes.as_chunks::<4>().0.iter().zip(acc) {
+        *acc += weight * f32::from_le_bytes(*x);
+    }
+}
+
+/// [`max_abs_bits`] of little-endian f32.
+#[inline(always)]
+pub fn max_abs_bits_le(bytes: &[u8]) -> u32 {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .fold(0, |max, x| max.max(u32::from_le_bytes(*x) & 0x7fff_ffff))
+}

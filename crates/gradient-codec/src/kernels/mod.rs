@@ -1,0 +1,208 @@
+//! The inner loops compiled for several instruction sets, and the choice between them at run time.
+//!
+//! A [`Kernels`] is a table of functions compiled for one set. It is only handed out by
+//! [`Kernels::best`] and [`Kernels::all`], after the CPU was asked: that is the invariant behind
+//! every `unsafe` here.
+
+mod generic;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::layout::BLOCK;
+use crate::quantizer::Generator;
+
+type Fill = unsafe fn([u32; 4], u64, &mut [u32; BLOCK]);
+type Quantize = unsafe fn(&[f32; BLOCK], f32, f32, u32, &mut [u32; BLOCK]);
+type Pack = unsafe fn(&[u32; BLOCK], &mut [u8]);
+type Accumulate = unsafe fn(&[u8], f32, &mut [f32]);
+type Lowest = unsafe fn(&[u8]) -> i32;
+
+/// The inner loops for one instruction set, which this CPU has.
+pub(crate) struct Kernels {
+    name: &'static str,
+    max_abs_bits: unsafe fn(&[f32]) -> u32,
+    max_abs_bits_le: unsafe fn(&[u8]) -> u32,
+    sum_squares: unsafe fn(&[f32]) -> f64,
+    fill_philox: Fill,
+    fill_ars: Fill,
+    quantize: Quantize,
+    // Indexed by width - 2.
+    pack: [Pack; 15],
+    accumulate: [Accumulate; 15],
+    lowest: [Lowest; 15],
+    accumulate_f32: Accumulate,
+}
+
+/// Compiles the generic loops under the given attributes and collects them in a table.
+macro_rules! kernels {
+    ($table:ident, $name:literal, $rounds:expr, $fill_ars:path $(, #[$feature:meta])?) => {
+        static $table: Kernels = {
+            use generic as g;
+            $(#[$feature])?
+            fn max_abs_bits(x: &[f32]) -> u32 { g::max_abs_bits(x) }
+            $(#[$feature])?
+            fn max_abs_bits_le(x: &[u8]) -> u32 { g::max_abs_bits_le(x) }
+            $(#[$feature])?
+            fn sum_squares(x: &[f32]) -> f64 { g::sum_squares(x) }
+            $(#[$feature])?
+            fn fill_philox(key: [u32; 4], block: u64, out: &mut [u32; BLOCK]) {
+                g::fill_philox(key, block, out);
+            }
+            $(#[$feature])?
+            fn quantize(x: &[f32; BLOCK], k: f32, limit: f32, bits: u32, y: &mut [u32; BLOCK]) {
+                g::quantize::<{ $rounds }>(x, k, limit, bits, y);
+            }
+            $(#[$feature])?
+            fn pack<const B: usize>(y: &[u32; BLOCK], out: &mut [u8]) { g::pack::<B>(y, out); }
+            $(#[$feature])?
+            fn accumulate<const B: usize>(bytes: &[u8], factor: f32, acc: &mut [f32]) {
+                g::accumulate::<B>(bytes, factor, acc);
+            }
+            $(#[$feature])?
+            fn lowest<const B: usize>(bytes: &[u8]) -> i32 { g::lowest::<B>(bytes) }
+            $(#[$feature])?
+            fn accumulate_f32(bytes: &[u8], weight: f32, acc: &mut [f32]) {
+                g::accumulate_f32(bytes, weight, acc);
+            }
+            Kernels {
+                name: $name,
+                max_abs_bits,
+                max_abs_bits_le,
+                sum_squares,
+                fill_philox,
+                fill_ars: $fill_ars,
+                quantize,
+                pack: kernels!(@widths pack),
+                accumulate: kernels!(@widths accumulate),
+                lowest: kernels!(@widths lowest),
+                accumulate_f32,
+            }
+        };
+    };
+    (@widths $f:ident) => {
+        [
+            $f::<2>, $f::<3>, $f::<4>, $f::<5>, $f::<6>, $f::<7>, $f::<8>, $f::<9>, $f::<10>,
+            $f::<11>, $f::<12>, $f::<13>, $f::<14>, $f::<15>, $f::<16>,
+        ]
+    };
+}
+
+kernels!(
+    PORTABLE,
+    "portable",
+    cfg!(target_arch = "aarch64"),
+    generic::fill_ars
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    AVX2,
+    "avx2",
+    true,
+    x86::fill_ars_aes,
+    #[target_feature(enable = "avx2,bmi2,aes")]
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    AVX512,
+    "avx512",
+    true,
+    x86::fill_ars_vaes,
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi2,aes,vaes")]
+);
+
+impl Kernels {
+    /// The tables this CPU can run, fastest first.
+    pub fn all() -> impl Iterator<Item = &'static Kernels> {
+        #[cfg(target_arch = "x86_64")]
+        let x86 = {
+            use std::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("bmi2") && has!("aes");
+            let avx512 = avx2
+                && has!("avx512f")
+                && has!("avx512bw")
+                && has!("avx512dq")
+                && has!("avx512vl")
+                && has!("avx512vbmi2")
+                && has!("vaes");
+            [avx512.then_some(&AVX512), avx2.then_some(&AVX2)]
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let x86: [Option<&'static Kernels>; 0] = [];
+        x86.into_iter().flatten().chain([&PORTABLE])
+    }
+
+    /// The fastest table this CPU can run.
+    pub fn best() -> &'static Kernels {
+        Self::all().next().unwrap_or(&PORTABLE)
+    }
+
+    /// Name of the instruction set.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// See [`generic::max_abs_bits`].
+    pub fn max_abs_bits(&self, x: &[f32]) -> u32 {
+        // SAFETY: this CPU has the table's instruction set; so for every call below.
+        unsafe { (self.max_abs_bits)(x) }
+    }
+
+    /// See [`generic::max_abs_bits_le`].
+    pub fn max_abs_bits_le(&self, bytes: &[u8]) -> u32 {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.max_abs_bits_le)(bytes) }
+    }
+
+    /// See [`generic::sum_squares`].
+    pub fn sum_squares(&self, x: &[f32]) -> f64 {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.sum_squares)(x) }
+    }
+
+    /// The random bits of a block in coordinate order.
+    pub fn fill(&self, generator: Generator, key: [u32; 4], block: u64, out: &mut [u32; BLOCK]) {
+        let fill = match generator {
+            Generator::Philox => self.fill_philox,
+            Generator::Ars => self.fill_ars,
+        };
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { fill(key, block, out) }
+    }
+
+    /// See [`generic::quantize`].
+    pub fn quantize(
+        &self,
+        x: &[f32; BLOCK],
+        factor: f32,
+        limit: f32,
+        bits: u8,
+        y: &mut [u32; BLOCK],
+    ) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.quantize)(x, factor, limit, u32::from(bits), y) }
+    }
+
+    /// See [`generic::pack`]; `bits` in 2..=16.
+    pub fn pack(&self, bits: u8, y: &[u32; BLOCK], out: &mut [u8]) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { self.pack[usize::from(bits) - 2](y, out) }
+    }
+
+    /// See [`generic::accumulate`]; `bits` in 2..=16.
+    pub fn accumulate(&self, bits: u8, bytes: &[u8], factor: f32, acc: &mut [f32]) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { self.accumulate[usize::from(bits) - 2](bytes, factor, acc) }
+    }
+
+    /// See [`generic::lowest`]; `bits` in 2..=16.
+    pub fn lowest(&self, bits: u8, bytes: &[u8]) -> i32 {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { self.lowest[usize::from(bits) - 2](bytes) }
+    }
+
+    /// See [`generic::accumulate_f32`].
+    pub fn accumulate_f32(&self, bytes: &[u8], weight: f32, acc: &mut [f32]) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.accumulate_f32)(bytes, weight, acc) }
+    }
+}

@@ -25,6 +25,7 @@ use crate::{
 };
 use data::Data;
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
 
 /// A convex problem's size and seed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,7 +79,8 @@ pub struct ConvexProblem {
     config: ConvexConfig,
     data: Data,
     order: MinibatchOrder,
-    optimum: Option<Optimum>,
+    /// Once asked for: the minimiser, or why there is none.
+    optimum: OnceCell<Result<Optimum, String>>,
     /// The parameters and the gradient in f64.
     point: Vec<f64>,
     slope: Vec<f64>,
@@ -104,7 +106,7 @@ impl ConvexProblem {
             config: *config,
             order: MinibatchOrder::new(partitions, config.batch, config.seed)?,
             data: Data::draw(config),
-            optimum: None,
+            optimum: OnceCell::new(),
             point: vec![0.0; config.dimension],
             slope: vec![0.0; config.dimension],
         })
@@ -137,15 +139,24 @@ impl ConvexProblem {
     ///
     /// # Errors
     /// [`LearnerError::Backend`] when there is no minimiser: separable classes with `l2 = 0`.
-    pub fn optimum(&mut self) -> Result<&Optimum, LearnerError> {
-        if self.optimum.is_none() {
-            let parameters = self.minimise()?;
-            let loss = self.loss(&parameters);
-            self.optimum = Some(Optimum { parameters, loss });
-        }
+    pub fn optimum(&self) -> Result<&Optimum, LearnerError> {
         self.optimum
+            .get_or_init(|| {
+                let parameters = self.minimise()?;
+                // A separating x can be scaled up to lower the loss for ever.
+                let logistic = self.config.objective == Objective::LogisticRegression;
+                if logistic && self.config.l2 == 0.0 && self.correct(&parameters) == self.data.len()
+                {
+                    return Err(
+                        "the classes are separable: without l2 > 0 there is no minimiser"
+                            .to_owned(),
+                    );
+                }
+                let loss = self.loss(&parameters);
+                Ok(Optimum { parameters, loss })
+            })
             .as_ref()
-            .ok_or_else(|| LearnerError::Backend("the optimum was not kept".to_owned()))
+            .map_err(|reason| LearnerError::Backend(reason.clone()))
     }
 
     /// A strong convexity constant of F: the smallest eigenvalue of the Hessian for least squares
@@ -179,7 +190,7 @@ impl ConvexProblem {
         product
     }
 
-    fn minimise(&self) -> Result<Vec<f64>, LearnerError> {
+    fn minimise(&self) -> Result<Vec<f64>, String> {
         const NEWTON_STEPS: usize = 100;
         let mut x = vec![0.0; self.config.dimension];
         let start = norm(&self.gradient(&x));
@@ -215,9 +226,15 @@ impl ConvexProblem {
         if gradient <= 1e-9 * start {
             return Ok(x);
         }
-        Err(LearnerError::Backend(format!(
-            "no minimiser after {NEWTON_STEPS} Newton steps (gradient norm {gradient:.3e}): separable classes need l2 > 0"
-        )))
+        Err(format!(
+            "no minimiser after {NEWTON_STEPS} Newton steps: the gradient's norm is still {gradient:.3e}"
+        ))
+    }
+
+    /// Samples on the right side of the separating plane.
+    fn correct(&self, parameters: &[f64]) -> usize {
+        let right = |(row, y): &(&[f64], f64)| dot(row, parameters) * y > 0.0;
+        self.data.samples().filter(right).count()
     }
 
     fn load(&mut self, parameters: &[f32]) -> Result<(), LearnerError> {
@@ -306,13 +323,12 @@ impl Learner for ConvexProblem {
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Vec<Metric>, LearnerError> {
         self.load(parameters)?;
         let loss = self.loss(&self.point);
-        let _ = self.optimum();
-        let (excess, distance) = match &self.optimum {
-            Some(optimum) => (
+        let (excess, distance) = match self.optimum() {
+            Ok(optimum) => (
                 loss - optimum.loss,
                 squared_distance(&self.point, &optimum.parameters).sqrt(),
             ),
-            None => (f64::NAN, f64::NAN),
+            Err(_) => (f64::NAN, f64::NAN),
         };
         let mut metrics = vec![
             Metric::new("loss", loss),
@@ -320,11 +336,7 @@ impl Learner for ConvexProblem {
             Metric::new("distance", distance),
         ];
         if self.config.objective == Objective::LogisticRegression {
-            let right = self
-                .data
-                .samples()
-                .filter(|(row, y)| dot(row, &self.point) * y > 0.0)
-                .count();
+            let right = self.correct(&self.point);
             metrics.push(Metric::new(
                 "accuracy",
                 right as f64 / f64::from(self.config.samples),

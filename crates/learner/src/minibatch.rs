@@ -241,6 +241,6 @@ mod tests {
         let order = MinibatchOrder::new(vec![(0..8).collect()], 4, 1).unwrap();
         assert_eq!([order.samples(0, 0), order.samples(0, 3)], GOLDEN_BATCHES);
     }
-    const GOLDEN_PARTITION: [&[u32]; 3] = [&[], &[], &[]];
-    const GOLDEN_BATCHES: [[u32; 4]; 2] = [[0; 4], [0; 4]];
+    const GOLDEN_PARTITION: [&[u32]; 3] = [&[3, 4, 7, 9], &[1, 6, 8], &[0, 2, 5]];
+    const GOLDEN_BATCHES: [[u32; 4]; 2] = [[1, 6, 2, 3], [0, 2, 7, 5]];
 }

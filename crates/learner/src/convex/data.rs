@@ -41,6 +41,10 @@ impl Data {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.targets.len()
+    }
+
     pub(super) fn sample(&self, index: usize) -> (&[f64], f64) {
         let start = index * self.dimension;
         (

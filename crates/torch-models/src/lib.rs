@@ -1,1 +1,68 @@
-//! Detectors and classifiers over libtorch whose parameters and gradients are views of flat vectors
+//! Detectors and a classifier over libtorch, as [`learner::Learner`]s.
+//!
+//! From the bottom up:
+//!
+//! 1. [`store`], [`init`], [`flat`]: a model's tensors under PyTorch's names, their seeded start,
+//!    and the two flat vectors (parameters, gradients) that all of them are views of.
+//! 2. [`layers`] and [`models`]: TinySSD, SSDLite320-MobileNetV3-Large as in torchvision, a CNN.
+//! 3. [`detection`]: default boxes, matching, box codes, the loss as a sum over images, NMS.
+//! 4. [`augment`], [`data`]: minibatches as tensors, decoded beside the compute.
+//! 5. [`detector`], [`classifier`]: what is learned and measured; [`engine`]: the learner itself,
+//!    which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
+//! 6. [`device`](mod@device): the CPU, or CUDA loaded at run time.
+//!
+//! Determinism: with equal libtorch thread counts on one kind of device, equal inputs give equal
+//! bits. Different thread counts or devices agree to about 1e-6.
+//!
+//! # One complete program
+//! A gradient of every partition of a small data set, and the metrics before training:
+//! ```
+//! use std::sync::Arc;
+//! use coco::{Dataset, synth::{SynthConfig, generate}};
+//! use torch_models::{ModelConfig, TorchConfig, build};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let scratch = tempfile::tempdir()?;
+//! # let shapes = scratch.path().join("shapes");
+//! generate(&shapes, &SynthConfig { images: 8, validation: 4, side: 64, ..SynthConfig::default() })?;
+//! let open = |name: &str| {
+//!     Dataset::open(&shapes.join(format!("instances_{name}.json")), &shapes.join(name)).map(Arc::new)
+//! };
+//! let config = TorchConfig {
+//!     model: ModelConfig::TinySsd { width: 8, side: 64 },
+//!     partitions: 2,
+//!     batch: 4,
+//!     ..TorchConfig::default()
+//! };
+//! let mut learner = build(&config, open("train")?, Some(open("val")?))?;
+//!
+//! let parameters = learner.initial_parameters();
+//! let mut gradient = vec![0.0; learner.dimension()];
+//! let losses = learner.coded_gradient(&parameters, 0, &[(0, 1.0), (1, 1.0)], &mut gradient)?;
+//! assert_eq!(losses.len(), 2);
+//! assert_eq!(learner.evaluate(&parameters)?[0].name, "AP");
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod augment;
+pub mod classifier;
+mod config;
+pub mod data;
+pub mod detection;
+pub mod detector;
+pub mod device;
+pub mod engine;
+mod error;
+pub mod flat;
+pub mod init;
+pub mod layers;
+pub mod models;
+pub mod store;
+pub mod weights;
+
+pub use config::{ModelConfig, TorchConfig, build};
+pub use device::{Versions, device, driver_present, load_cuda, versions};
+pub use engine::TorchLearner;
+pub use error::TorchError;
+pub use layers::NormKind;

@@ -1,0 +1,159 @@
+//! Multi-label classification as a learning task: which categories are in the image?
+//!
+//! The loss is the binary cross-entropy summed over categories.
+
+use learner::{LearnerError, Metric};
+use tch::{Kind, Reduction, Tensor};
+
+use crate::data::{Batch, Truth};
+use crate::engine::Task;
+use crate::error::TorchError;
+use crate::layers::Mode;
+use crate::models::cnn::Cnn;
+
+/// A classification network.
+pub struct Classifier {
+    model: Cnn,
+    categories: usize,
+}
+
+/// Decisions over all (image, category) pairs; a category is called present at probability 0.5.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Decisions {
+    present_found: u64,
+    present_missed: u64,
+    absent_called: u64,
+    absent_rejected: u64,
+}
+
+impl Classifier {
+    /// A classifier for `categories` categories.
+    pub fn new(model: Cnn, categories: usize) -> Self {
+        Self { model, categories }
+    }
+
+    /// `[N, categories]`: 1 where a category is in the image, else 0.
+    fn presence(&self, truths: &[Truth]) -> Vec<f32> {
+        let mut presence = vec![0.0; truths.len() * self.categories];
+        for (truth, row) in truths.iter().zip(presence.chunks_mut(self.categories)) {
+            for label in &truth.labels {
+                let column = usize::try_from(label - 1).ok();
+                if let Some(value) = column.and_then(|column| row.get_mut(column)) {
+                    *value = 1.0;
+                }
+            }
+        }
+        presence
+    }
+
+    /// Cross-entropy of every image, `[N]`.
+    fn losses(&self, logits: &Tensor, presence: &[f32]) -> Result<Tensor, TorchError> {
+        let presence = Tensor::f_from_slice(presence)?
+            .f_view([-1, self.categories as i64])?
+            .f_to_device(logits.device())?;
+        Ok(logits
+            .f_binary_cross_entropy_with_logits::<Tensor>(&presence, None, None, Reduction::None)?
+            .f_sum_dim_intlist(1i64, false, Kind::Float)?)
+    }
+}
+
+fn to_host(losses: &Tensor) -> Result<Vec<f64>, TorchError> {
+    Ok(Vec::<f64>::try_from(
+        losses.f_detach()?.f_to_kind(Kind::Double)?,
+    )?)
+}
+
+impl Task for Classifier {
+    type Evaluation = Decisions;
+
+    fn weighted_loss(
+        &self,
+        images: &Tensor,
+        truths: &[Truth],
+        weights: &[f64],
+    ) -> Result<(Tensor, Vec<f64>), TorchError> {
+        let logits = self.model.forward(images, Mode::Train)?;
+        let losses = self.losses(&logits, &self.presence(truths))?;
+        let weights: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
+        let weights = Tensor::f_from_slice(&weights)?.f_to_device(logits.device())?;
+        Ok((losses.f_dot(&weights)?, to_host(&losses)?))
+    }
+
+    fn calibrate(&self, _: &Tensor, _: f64) -> Result<(), TorchError> {
+        Ok(())
+    }
+
+    fn is_per_sample(&self) -> bool {
+        true
+    }
+
+    fn terms_per_image(&self) -> f64 {
+        1.0
+    }
+
+    fn observe(
+        &self,
+        evaluation: &mut Decisions,
+        batch: &Batch,
+        _: &[usize],
+    ) -> Result<Vec<f64>, TorchError> {
+        let logits = self.model.forward(&batch.images, Mode::Evaluate)?;
+        let presence = self.presence(&batch.truths);
+        let calls = Vec::<f32>::try_from(logits.f_reshape(-1i64)?)?;
+        for (&present, logit) in presence.iter().zip(calls) {
+            let count = match (present > 0.5, logit > 0.0) {
+                (true, true) => &mut evaluation.present_found,
+                (true, false) => &mut evaluation.present_missed,
+                (false, true) => &mut evaluation.absent_called,
+                (false, false) => &mut evaluation.absent_rejected,
+            };
+            *count += 1;
+        }
+        to_host(&self.losses(&logits, &presence)?)
+    }
+
+    fn metrics(
+        &self,
+        evaluation: Decisions,
+        _: &coco::Dataset,
+    ) -> Result<Vec<Metric>, LearnerError> {
+        Ok(vec![
+            Metric::new("accuracy", evaluation.accuracy()),
+            Metric::new("F1", evaluation.f1()),
+        ])
+    }
+}
+
+impl Decisions {
+    /// Share of pairs decided correctly.
+    fn accuracy(&self) -> f64 {
+        let right = self.present_found + self.absent_rejected;
+        let all = right + self.present_missed + self.absent_called;
+        right as f64 / all as f64
+    }
+
+    /// Harmonic mean of precision and recall over all pairs.
+    fn f1(&self) -> f64 {
+        let wrong = self.present_missed + self.absent_called;
+        let found = 2 * self.present_found;
+        found as f64 / (found + wrong) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_follow_their_definitions() {
+        let decisions = Decisions {
+            present_found: 3,
+            present_missed: 1,
+            absent_called: 2,
+            absent_rejected: 4,
+        };
+        assert_eq!(decisions.accuracy(), 0.7);
+        assert_eq!(decisions.f1(), 6.0 / 9.0);
+        assert!(Decisions::default().f1().is_nan());
+    }
+}

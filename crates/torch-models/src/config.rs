@@ -1,0 +1,217 @@
+//! What to build.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use coco::Dataset;
+use learner::{Learner, LearnerError};
+use tch::Device;
+
+use crate::classifier::Classifier;
+use crate::data::TrainingData;
+use crate::detector::Detector;
+use crate::engine::TorchLearner;
+use crate::layers::NormKind;
+use crate::models::DetectionModel;
+use crate::models::cnn::Cnn;
+use crate::models::ssdlite::SsdLite;
+use crate::models::tiny_ssd::TinySsd;
+use crate::store::Store;
+
+/// A network and its size. `side` is the side of the square input in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelConfig {
+    /// [`TinySsd`] of a base width; `side` must be a multiple of 32.
+    TinySsd {
+        /// Base width, even.
+        width: u32,
+        /// Input side.
+        side: u32,
+    },
+    /// [`SsdLite`] on MobileNetV3-Large.
+    SsdLite {
+        /// Input side, at least 32.
+        side: u32,
+        /// Normalization; [`NormKind::Frozen`] needs a weights file.
+        norm: NormKind,
+    },
+    /// [`Cnn`] of a base width, which says which categories are in the image.
+    Cnn {
+        /// Base width.
+        width: u32,
+        /// Input side, at least 16.
+        side: u32,
+    },
+}
+
+impl ModelConfig {
+    /// TinySSD as the quickstart uses it: width 24, 128 pixels.
+    pub const QUICKSTART: Self = Self::TinySsd {
+        width: 24,
+        side: 128,
+    };
+
+    /// Side of the square input in pixels.
+    pub fn side(&self) -> u32 {
+        match *self {
+            Self::TinySsd { side, .. } | Self::SsdLite { side, .. } | Self::Cnn { side, .. } => {
+                side
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::TinySsd { width, side } => format!("tiny-ssd width {width}, {side} px"),
+            Self::SsdLite { side, norm } => {
+                let norm = format!("{norm:?}").to_lowercase();
+                format!("ssdlite mobilenet-v3-large, {norm} norm, {side} px")
+            }
+            Self::Cnn { width, side } => format!("cnn width {width}, {side} px"),
+        }
+    }
+
+    fn check_side(&self) -> Result<(), LearnerError> {
+        let (valid, rule) = match *self {
+            Self::TinySsd { side, .. } => (side > 0 && side % 32 == 0, "a positive multiple of 32"),
+            Self::SsdLite { side, .. } => (side >= 32, "at least 32"),
+            Self::Cnn { side, .. } => (side >= 16, "at least 16"),
+        };
+        if valid && self.side() <= 4096 {
+            return Ok(());
+        }
+        let rule = format!("{rule}, at most 4096");
+        Err(LearnerError::setting("model.side", self.side(), rule))
+    }
+}
+
+/// Everything a learner over libtorch is made from, besides the data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TorchConfig {
+    /// The network.
+    pub model: ModelConfig,
+    /// Number of data partitions, `n`.
+    pub partitions: usize,
+    /// Samples per partition and iteration; 0 for whole partitions.
+    pub batch: usize,
+    /// Run seed: initial parameters, partitions, minibatches and augmentation follow from it.
+    pub seed: u64,
+    /// Where to compute; see [`crate::device()`].
+    pub device: Device,
+    /// libtorch's threads. Ranks that share cores must not have more threads than cores in total.
+    pub threads: usize,
+    /// Whether training images are mirrored and their colours changed at random.
+    pub augment: bool,
+    /// Decoded images kept in memory, training and held-out each, in bytes.
+    pub cache_bytes: u64,
+    /// Threads that decode images beside the compute; 1 is plenty for a CPU rank.
+    pub loader_threads: usize,
+    /// Held-out images per evaluation; 0 for all.
+    pub evaluation_images: usize,
+    /// A safetensors file under torchvision's names to start from.
+    pub weights: Option<PathBuf>,
+}
+
+impl Default for TorchConfig {
+    fn default() -> Self {
+        Self {
+            model: ModelConfig::QUICKSTART,
+            partitions: 1,
+            batch: 8,
+            seed: 1,
+            device: Device::Cpu,
+            threads: 1,
+            augment: false,
+            cache_bytes: 1 << 30,
+            loader_threads: 1,
+            evaluation_images: 0,
+            weights: None,
+        }
+    }
+}
+
+/// Builds a learner that trains on `train` and is evaluated on `validation` (on the training
+/// images where there is none).
+///
+/// # Errors
+/// [`LearnerError::Setting`] for a configuration that cannot work, naming its key;
+/// [`LearnerError::Data`] for a weights file or data set that does not fit;
+/// [`LearnerError::Backend`] when libtorch fails.
+pub fn build(
+    config: &TorchConfig,
+    train: Arc<Dataset>,
+    validation: Option<Arc<Dataset>>,
+) -> Result<Box<dyn Learner>, LearnerError> {
+    config.model.check_side()?;
+    if let Some(held_out) = &validation {
+        let names = |set: &Dataset| -> Vec<_> { set.categories.iter().map(|c| c.id).collect() };
+        if names(held_out) != names(&train) {
+            return Err(LearnerError::setting(
+                "data.validation_annotations",
+                format!("{} categories", held_out.categories.len()),
+                format!(
+                    "the category ids of the training annotations ({})",
+                    train.categories.len()
+                ),
+            ));
+        }
+    }
+    tch::set_num_threads(config.threads.max(1) as i32);
+    let (side, classes) = (config.model.side(), train.classes());
+    let data = TrainingData::new(
+        train,
+        config.partitions,
+        config.batch,
+        config.seed,
+        side,
+        config.cache_bytes,
+        config.loader_threads,
+    )?;
+    let store = Store::new(config.device);
+    let model: Box<dyn DetectionModel> = match config.model {
+        ModelConfig::TinySsd { width, .. } => Box::new(TinySsd::new(
+            &store.root(),
+            i64::from(width),
+            classes as i64,
+        )?),
+        ModelConfig::SsdLite { norm, .. } => {
+            check_norm(norm, config, &data)?;
+            Box::new(SsdLite::new(&store.root(), classes as i64, norm)?)
+        }
+        ModelConfig::Cnn { width, .. } => {
+            let categories = classes - 1;
+            let model = Cnn::new(&store.root(), i64::from(width), categories as i64)?;
+            let task = Classifier::new(model, categories);
+            let name = config.model.name();
+            let learner = TorchLearner::new(task, name, store, config, data, validation)?;
+            return Ok(Box::new(learner));
+        }
+    };
+    let task = Detector::new(model, side, &data)?;
+    let name = config.model.name();
+    Ok(Box::new(TorchLearner::new(
+        task, name, store, config, data, validation,
+    )?))
+}
+
+fn check_norm(
+    norm: NormKind,
+    config: &TorchConfig,
+    data: &TrainingData,
+) -> Result<(), LearnerError> {
+    match norm {
+        NormKind::Batch if data.smallest_minibatch() < 2 => Err(LearnerError::setting(
+            "data.batch",
+            data.smallest_minibatch(),
+            "at least 2 images per partition where batch norm trains, since its last maps have \
+             one pixel; or model.norm = \"group\"",
+        )),
+        NormKind::Frozen if config.weights.is_none() => Err(LearnerError::setting(
+            "model.norm",
+            "frozen",
+            "\"group\" or \"batch\" without a weights file, since frozen batch norm keeps the \
+             statistics of one",
+        )),
+        _ => Ok(()),
+    }
+}

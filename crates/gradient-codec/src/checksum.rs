@@ -23,7 +23,7 @@ mod tests {
 
     #[test]
     fn pieces_give_the_whole() {
-        let bytes: Vec<u8> = (0..1000u32).map(|i| (i * 37 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..1000u32).map(|i| ((i * 37) >> 3) as u8).collect();
         for cut in [0, 1, 64, 500, 999, 1000] {
             let (a, b) = bytes.split_at(cut);
             let pieces = [(crc32c::crc32c(a), a.len()), (crc32c::crc32c(b), b.len())];

@@ -15,7 +15,7 @@
 
 use crate::encode::EncodeError;
 use crate::header::Header;
-use crate::layout::{BLOCK, HEADER_BYTES, LANES, ROWS, SEGMENT};
+use crate::layout::{BLOCK, HEADER_BYTES, ROWS, SEGMENT};
 use crate::quantizer::{
     MessageId, Quantizer, Scale, bucket_step, fixed_point_factor, fixed_point_limit, global_step,
 };
@@ -64,27 +64,32 @@ pub fn sum_squares(x: &[f32]) -> f64 {
 /// Step 3: the steps of a vector: one per bucket, or one in all with a global scale.
 ///
 /// # Errors
-/// A coordinate that is not finite, or a scale beyond f32.
+/// The first bucket that holds a coordinate that is not finite, or whose scale is beyond f32.
 pub fn steps(quantizer: &Quantizer, x: &[f32]) -> Result<Vec<f32>, EncodeError> {
-    if let Some(index) = x.iter().position(|v| !v.is_finite()) {
-        return Err(EncodeError::NotFinite { index });
-    }
     let bucket = quantizer.bucket().map_or(x.len().max(1), |b| b as usize);
     let levels = quantizer.levels();
-    let step = |x: &[f32]| match quantizer.scale() {
-        Scale::None => 0.0,
-        Scale::BucketMax => bucket_step(x.iter().fold(0.0, |max, v| max.max(v.abs())), levels),
-        Scale::BucketL2 => bucket_step(sum_squares(x).sqrt() as f32, levels),
-        Scale::GlobalL2 => {
-            let norm = x.chunks(SEGMENT).map(sum_squares).sum::<f64>().sqrt();
-            global_step(norm, levels)
+    let step = |(j, x): (usize, &[f32])| {
+        let start = j * bucket;
+        if let Some(index) = x.iter().position(|v| !v.is_finite()) {
+            let index = start + index;
+            return Err(EncodeError::NotFinite { index });
+        }
+        let step = match quantizer.scale() {
+            Scale::None => 0.0,
+            Scale::BucketMax => bucket_step(x.iter().fold(0.0, |max, v| max.max(v.abs())), levels),
+            Scale::BucketL2 => bucket_step(sum_squares(x).sqrt() as f32, levels),
+            Scale::GlobalL2 => {
+                let norm = x.chunks(SEGMENT).map(sum_squares).sum::<f64>().sqrt();
+                global_step(norm, levels)
+            }
+        };
+        if step.is_finite() {
+            Ok(step)
+        } else {
+            Err(EncodeError::Overflow { index: start })
         }
     };
-    let steps: Vec<f32> = x.chunks(bucket).map(step).collect();
-    match steps.iter().position(|step| !step.is_finite()) {
-        Some(j) => Err(EncodeError::Overflow { index: j * bucket }),
-        None => Ok(steps),
-    }
+    x.chunks(bucket).enumerate().map(step).collect()
 }
 
 /// Step 4: the level of one coordinate in fixed point, `2^(32-bits)` to a level.

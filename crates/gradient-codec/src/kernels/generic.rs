@@ -143,6 +143,7 @@ fn round_ties_even<const ROUNDS: bool>(v: f32) -> f32 {
 /// Packs the top `B` bits of each `y`: lane l's 32 codes become an MSB-first stream of `B` words,
 /// word k of lane l at index 16 k + l. `out` is exactly 64 `B` bytes.
 #[inline(always)]
+#[allow(unused_assignments)] // the row after the last never comes
 pub fn pack<const B: usize>(y: &[u32; BLOCK], out: &mut [u8]) {
     let out = out.as_chunks_mut::<4>().0;
     assert!(out.len() == LANES * B);

@@ -1,0 +1,137 @@
+//! The codec beside memcpy in the same run: encode, check + fused decode-accumulate, and four
+//! messages folded in one pass, on one core and on all.
+//!
+//! ```text
+//! cargo bench -p benches --bench codec                    # everything
+//! cargo bench -p benches --bench codec -- '25600000/.*b4'  # one width at one size
+//! ```
+//! Throughput is bytes of f32 per second: input of encode and memcpy, accumulator of decode (for
+//! four messages: four times the accumulator).
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use gradient_codec::{
+    Expected, Frame, Generator, MessageId, Quantizer, Scale, accumulate_many, instruction_set,
+};
+use std::hint::black_box;
+use std::time::Duration;
+
+/// SSDLite-MobileNetV3 and ResNet-50.
+const SIZES: [usize; 2] = [3_400_000, 25_600_000];
+const WIDTHS: [u8; 9] = [2, 3, 4, 5, 6, 7, 8, 12, 16];
+const MESSAGES: usize = 4;
+
+/// Roughly normal (sum of four uniforms), zero mean.
+fn gradient(n: usize) -> Vec<f32> {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    (0..n)
+        .map(|_| uniform() + uniform() + uniform() + uniform())
+        .collect()
+}
+
+fn quantizers(bits: u8) -> Vec<(String, Quantizer)> {
+    let mut list = Vec::new();
+    for (name, scale, generator) in [
+        ("max512-ars", Scale::BucketMax, Generator::Ars),
+        ("max512-philox", Scale::BucketMax, Generator::Philox),
+        ("l2-512-ars", Scale::BucketL2, Generator::Ars),
+        ("global-l2-ars", Scale::GlobalL2, Generator::Ars),
+    ] {
+        if let Ok(quantizer) = Quantizer::new(scale, 512, bits, generator) {
+            // Every width for the default, 4 and 8 bits for the others.
+            if name == "max512-ars" || bits == 4 || bits == 8 {
+                list.push((format!("{name}-b{bits}"), quantizer));
+            }
+        }
+    }
+    list
+}
+
+fn codec(c: &mut Criterion) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    eprintln!("instruction set: {}", instruction_set());
+    for threads in [1, cores] {
+        let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(threads).build() else {
+            continue;
+        };
+        for n in SIZES {
+            let x = gradient(n);
+            let mut group = c.benchmark_group(format!("codec/{threads}-thread/{n}"));
+            group.throughput(Throughput::Bytes(4 * n as u64));
+            let mut copy = vec![0f32; n];
+            group.bench_function("memcpy", |b| {
+                b.iter(|| copy.copy_from_slice(black_box(&x)));
+            });
+            for (name, quantizer) in WIDTHS.iter().flat_map(|bits| quantizers(*bits)) {
+                let mut messages = vec![Vec::new(); MESSAGES];
+                for (worker, bytes) in messages.iter_mut().enumerate() {
+                    let id = MessageId {
+                        seed: 1,
+                        iteration: 2,
+                        worker: worker as u32,
+                    };
+                    if let Err(error) = quantizer.encode(&id, &x, &[], bytes) {
+                        eprintln!("{name}: {error}");
+                        return;
+                    }
+                }
+                let plan = |worker| Expected {
+                    iteration: 2,
+                    worker,
+                    n,
+                    quantizer,
+                    tail: 0,
+                };
+                let parse = |worker: usize| Frame::parse(&messages[worker], &plan(worker as u32));
+                let id = MessageId {
+                    seed: 1,
+                    iteration: 2,
+                    worker: 0,
+                };
+                let mut out = messages[0].clone();
+                group.bench_function(BenchmarkId::new("encode", &name), |b| {
+                    b.iter(|| pool.install(|| quantizer.encode(&id, black_box(&x), &[], &mut out)));
+                });
+                if name.contains("philox") || name.contains("l2") {
+                    continue; // decoding does not depend on them
+                }
+                group.bench_function(BenchmarkId::new("parse", &name), |b| {
+                    b.iter(|| pool.install(|| parse(0).is_ok()));
+                });
+                let Ok(frames) = (0..MESSAGES)
+                    .map(|worker| Ok((parse(worker)?, 0.5)))
+                    .collect::<Result<Vec<_>, gradient_codec::FrameError>>()
+                else {
+                    return;
+                };
+                group.bench_function(BenchmarkId::new("accumulate", &name), |b| {
+                    b.iter(|| pool.install(|| frames[0].0.accumulate(0.5, black_box(&mut copy))));
+                });
+                group.throughput(Throughput::Bytes(MESSAGES as u64 * 4 * n as u64));
+                group.bench_function(BenchmarkId::new("accumulate_many-4", &name), |b| {
+                    b.iter(|| pool.install(|| accumulate_many(&frames, black_box(&mut copy))));
+                });
+                group.throughput(Throughput::Bytes(4 * n as u64));
+            }
+            group.bench_function("memcpy-again", |b| {
+                b.iter(|| copy.copy_from_slice(black_box(&x)));
+            });
+            group.finish();
+        }
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600));
+    targets = codec
+}
+criterion_main!(benches);

@@ -56,14 +56,14 @@ pub struct LossSummary {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Metrics {
     /// Value of the last evaluation that has the metric.
-    pub r#final: BTreeMap<String, Best>,
-    /// Best value: the smallest of losses and errors, the largest of everything else.
-    pub best: BTreeMap<String, Best>,
+    pub r#final: BTreeMap<String, MetricAt>,
+    /// MetricAt value: the smallest of losses and errors, the largest of everything else.
+    pub best: BTreeMap<String, MetricAt>,
 }
 
 /// A metric's value and where it was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Best {
+pub struct MetricAt {
     /// The value.
     pub value: f64,
     /// Iterations completed.
@@ -257,12 +257,12 @@ fn metrics(run: &RunReader) -> Result<Metrics, LogError> {
             let all = values
                 .iter()
                 .zip(&evaluation.iteration)
-                .map(|(&value, &iteration)| Best { value, iteration });
+                .map(|(&value, &iteration)| MetricAt { value, iteration });
             all.filter(|entry| !entry.value.is_nan())
         };
         let sign = if smaller_is_better(name) { -1.0 } else { 1.0 };
         // The first of equals.
-        let better = |a: Best, b: Best| {
+        let better = |a: MetricAt, b: MetricAt| {
             if sign * b.value > sign * a.value {
                 b
             } else {
@@ -495,28 +495,28 @@ mod tests {
         let metrics = logged(8).metrics;
         assert_eq!(
             metrics.best["AP50"],
-            Best {
+            MetricAt {
                 value: 0.75,
                 iteration: 4
             }
         );
         assert_eq!(
             metrics.best["loss"],
-            Best {
+            MetricAt {
                 value: 2.0,
                 iteration: 4
             }
         );
         assert_eq!(
             metrics.r#final["AP50"],
-            Best {
+            MetricAt {
                 value: 0.5,
                 iteration: 8
             }
         );
         assert_eq!(
             metrics.r#final["loss"],
-            Best {
+            MetricAt {
                 value: 2.0,
                 iteration: 4
             }

@@ -12,9 +12,45 @@ pub fn segments_per_task(n: usize) -> usize {
 
 /// The checksum of consecutive pieces from theirs and their lengths.
 pub fn concatenated(pieces: impl IntoIterator<Item = (u32, usize)>) -> u32 {
+    // Appending len bytes multiplies the checksum so far by x^(8 len): one power serves all pieces
+    // of the same length.
+    let mut power = (0, ONE);
     pieces.into_iter().fold(0, |crc, (piece, len)| {
-        crc32c::crc32c_combine(crc, piece, len)
+        if power.0 != len {
+            power = (len, x_to_the_8(len));
+        }
+        multiply(crc, power.1) ^ piece
     })
+}
+
+/// The polynomial of CRC32C over GF(2), bit-reversed as everything here: bit 31 is x^0.
+const POLYNOMIAL: u32 = 0x82F6_3B78;
+const ONE: u32 = 1 << 31;
+
+/// The product of two polynomials modulo [`POLYNOMIAL`].
+fn multiply(a: u32, mut b: u32) -> u32 {
+    let mut product = 0;
+    for bit in (0..32).rev() {
+        if a >> bit & 1 == 1 {
+            product ^= b;
+        }
+        b = (b >> 1) ^ if b & 1 == 1 { POLYNOMIAL } else { 0 };
+    }
+    product
+}
+
+/// x^(8 n) modulo [`POLYNOMIAL`], by repeated squaring.
+fn x_to_the_8(mut n: usize) -> u32 {
+    let mut square = ONE >> 8;
+    let mut power = ONE;
+    while n > 0 {
+        if n & 1 == 1 {
+            power = multiply(power, square);
+        }
+        square = multiply(square, square);
+        n >>= 1;
+    }
+    power
 }
 
 #[cfg(test)]

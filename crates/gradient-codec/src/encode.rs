@@ -8,6 +8,7 @@ use crate::partial;
 use crate::quantizer::{
     MessageId, Quantizer, Scale, bucket_step, fixed_point_factor, fixed_point_limit, global_step,
 };
+use crate::random::Keys;
 use rayon::prelude::*;
 
 /// Why a vector was not encoded. The output buffer is left empty.
@@ -163,7 +164,7 @@ fn encode_body(
     x: &[f32],
     body: &mut [u8],
 ) -> Result<u32, EncodeError> {
-    let key = id.rounding_key();
+    let keys = Keys::new(id.rounding_key());
     let per_task = checksum::segments_per_task(x.len());
     let segment_bytes = Segment::new(quantizer, SEGMENT).bytes();
     let pieces = body
@@ -176,7 +177,7 @@ fn encode_body(
             let segments = bytes.chunks_mut(segment_bytes).zip(x.chunks(SEGMENT));
             for (index, (bytes, x)) in segments.enumerate() {
                 let start = (first + index) * SEGMENT;
-                encode_segment(kernels, quantizer, key, header_step, start, x, bytes)?;
+                encode_segment(kernels, quantizer, &keys, header_step, start, x, bytes)?;
                 crc = crc32c::crc32c_append(crc, bytes);
             }
             Ok((crc, bytes.len()))
@@ -191,7 +192,7 @@ fn encode_body(
 fn encode_segment(
     kernels: &'static Kernels,
     quantizer: &Quantizer,
-    key: [u32; 4],
+    keys: &Keys,
     header_step: f32,
     start: usize,
     x: &[f32],
@@ -221,7 +222,7 @@ fn encode_segment(
             if step == 0.0 {
                 bytes.fill(0);
             } else {
-                kernels.fill(quantizer.generator(), key, block, &mut y);
+                kernels.fill(quantizer.generator(), keys, block, &mut y);
                 kernels.quantize(x, factor, limit, quantizer.bits(), &mut y);
                 kernels.pack(quantizer.bits(), &y, bytes);
             }
@@ -232,7 +233,7 @@ fn encode_segment(
         {
             let mut packed = [0; 4 * LANES * 16];
             let packed = &mut packed[..segment.block_bytes()];
-            kernels.fill(quantizer.generator(), key, block, &mut y);
+            kernels.fill(quantizer.generator(), keys, block, &mut y);
             kernels.quantize(
                 &partial::spread(rest),
                 factor,

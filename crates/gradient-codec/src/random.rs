@@ -36,6 +36,23 @@ pub fn bits(generator: Generator, key: [u32; 4], block: u64, row: usize, lane: u
     }
 }
 
+/// A message's key, and what the generators derive from it once.
+pub(crate) struct Keys {
+    /// The message's key.
+    pub message: [u32; 4],
+    /// The whitening key and the round keys of ARS.
+    pub ars: [[u32; 4]; ARS_ROUNDS + 1],
+}
+
+impl Keys {
+    pub fn new(message: [u32; 4]) -> Self {
+        Self {
+            message,
+            ars: ars_round_keys(message),
+        }
+    }
+}
+
 /// Rounds of Philox4x32.
 pub(crate) const PHILOX_ROUNDS: usize = 7;
 /// Multipliers and key increments of Philox4x32.
@@ -66,12 +83,12 @@ fn philox4x32<const ROUNDS: usize>(counter: [u32; 4], key: [u32; 2]) -> [u32; 4]
 }
 
 /// AES rounds of the ARS generator.
-pub(crate) const ARS_ROUNDS: usize = 5;
+const ARS_ROUNDS: usize = 5;
 /// Increments of the two 64-bit halves of the ARS round keys (Random123).
 const ARS_WEYL: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xBB67_AE85_84CA_A73B];
 
 /// The whitening key and the keys of the five rounds.
-pub(crate) fn ars_round_keys(key: [u32; 4]) -> [[u32; 4]; ARS_ROUNDS + 1] {
+fn ars_round_keys(key: [u32; 4]) -> [[u32; 4]; ARS_ROUNDS + 1] {
     let low = u64::from(key[1]) << 32 | u64::from(key[0]);
     let high = u64::from(key[3]) << 32 | u64::from(key[2]);
     std::array::from_fn(|round| {

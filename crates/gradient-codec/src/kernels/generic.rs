@@ -3,7 +3,7 @@
 //! ([`super`]); all sets give the same bits: no operation here may be reassociated or fused.
 
 use crate::layout::{BLOCK, LANES};
-use crate::random::{PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL, ars, ars_round_keys};
+use crate::random::{Keys, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL, ars};
 
 /// Repeats the body for `$r` = 0..32 as a constant, so that every shift below is a constant too.
 macro_rules! for_each_row {
@@ -50,23 +50,26 @@ pub fn sum_squares(x: &[f32]) -> f64 {
 
 /// The random bits of a full block, in coordinate order ([`crate::random`], Philox).
 #[inline(always)]
-pub fn fill_philox(key: [u32; 4], block: u64, out: &mut [u32; BLOCK]) {
+pub fn fill_philox(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
+    const PAIRS: usize = BLOCK / 8;
+    // The 128 counters of a block differ in their low seven bits only.
     let first = block.wrapping_mul(128);
-    for group in 0..8u64 {
-        // The 16 counters of a group differ in their low four bits only.
-        let counter = first.wrapping_add(16 * group);
-        let (low, high) = (counter & 0xffff_ffff, counter >> 32);
-        let rows = &mut out[4 * LANES * group as usize..][..4 * LANES];
-        for pair in 0..8u64 {
-            // Two lanes a step, each word in the low half of 64 bits: the form in which widening
-            // multiplies vectorise without shuffles. High halves are garbage that nothing reads.
-            let even = philox_words(low | (2 * pair), high, key);
-            let odd = philox_words(low | (2 * pair + 1), high, key);
-            for word in 0..4 {
-                let at = LANES * word + 2 * pair as usize;
-                rows[at] = even[word] as u32;
-                rows[at + 1] = odd[word] as u32;
-            }
+    let (low, high) = (first & 0xffff_ffff, first >> 32);
+    // Two lanes a step, each word in the low half of 64 bits: the form in which widening
+    // multiplies vectorise without shuffles. High halves are garbage that is cut off here.
+    let mut words = [[0u64; PAIRS]; 4];
+    for pair in 0..PAIRS {
+        let even = philox_words(low | (2 * pair as u64), high, keys.message);
+        let odd = philox_words(low | (2 * pair as u64 + 1), high, keys.message);
+        words[0][pair] = (even[0] & 0xffff_ffff) | (odd[0] << 32);
+        words[1][pair] = (even[1] & 0xffff_ffff) | (odd[1] << 32);
+        words[2][pair] = (even[2] & 0xffff_ffff) | (odd[2] << 32);
+        words[3][pair] = (even[3] & 0xffff_ffff) | (odd[3] << 32);
+    }
+    for (row, lanes) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let pairs = &words[row % 4][LANES / 2 * (row / 4)..][..LANES / 2];
+        for (lanes, pair) in lanes.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+            *lanes = [*pair as u32, (*pair >> 32) as u32];
         }
     }
 }
@@ -94,11 +97,10 @@ fn philox_words(low: u64, high: u64, key: [u32; 4]) -> [u64; 4] {
 
 /// The random bits of a full block, in coordinate order ([`crate::random`], ARS with AES tables).
 #[inline(always)]
-pub fn fill_ars(key: [u32; 4], block: u64, out: &mut [u32; BLOCK]) {
-    let keys = ars_round_keys(key);
+pub fn fill_ars(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
     let first = block.wrapping_mul(128);
     for (i, words) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-        *words = ars(first.wrapping_add(i as u64), &keys);
+        *words = ars(first.wrapping_add(i as u64), &keys.ars);
     }
 }
 
@@ -208,9 +210,11 @@ pub fn lowest<const B: usize>(bytes: &[u8]) -> i32 {
         let words = words.as_chunks::<4>().0;
         assert!(words.len() == LANES * B);
         for lane in 0..LANES {
+            let mut least = lowest[lane];
             for_each_row!(ROW => {
-                lowest[lane] = lowest[lane].min(code!(words, lane, ROW, B));
+                least = least.min(code!(words, lane, ROW, B));
             });
+            lowest[lane] = least;
         }
     }
     lowest.into_iter().fold(0, i32::min)

@@ -10,8 +10,9 @@ mod x86;
 
 use crate::layout::BLOCK;
 use crate::quantizer::Generator;
+use crate::random::Keys;
 
-type Fill = unsafe fn([u32; 4], u64, &mut [u32; BLOCK]);
+type Fill = unsafe fn(&Keys, u64, &mut [u32; BLOCK]);
 type Quantize = unsafe fn(&[f32; BLOCK], f32, f32, u32, &mut [u32; BLOCK]);
 type Pack = unsafe fn(&[u32; BLOCK], &mut [u8]);
 type Accumulate = unsafe fn(&[u8], f32, &mut [f32]);
@@ -45,8 +46,8 @@ macro_rules! kernels {
             $(#[$feature])?
             fn sum_squares(x: &[f32]) -> f64 { g::sum_squares(x) }
             $(#[$feature])?
-            fn fill_philox(key: [u32; 4], block: u64, out: &mut [u32; BLOCK]) {
-                g::fill_philox(key, block, out);
+            fn fill_philox(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
+                g::fill_philox(keys, block, out);
             }
             $(#[$feature])?
             fn quantize(x: &[f32; BLOCK], k: f32, limit: f32, bits: u32, y: &mut [u32; BLOCK]) {
@@ -160,13 +161,13 @@ impl Kernels {
     }
 
     /// The random bits of a block in coordinate order.
-    pub fn fill(&self, generator: Generator, key: [u32; 4], block: u64, out: &mut [u32; BLOCK]) {
+    pub fn fill(&self, generator: Generator, keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
         let fill = match generator {
             Generator::Philox => self.fill_philox,
             Generator::Ars => self.fill_ars,
         };
         // SAFETY: as in `max_abs_bits`.
-        unsafe { fill(key, block, out) }
+        unsafe { fill(keys, block, out) }
     }
 
     /// See [`generic::quantize`].

@@ -25,7 +25,7 @@ pub fn bits(generator: Generator, key: [u32; 4], block: u64, row: usize, lane: u
             let counter = block
                 .wrapping_mul(128)
                 .wrapping_add((LANES * (row / 4) + lane) as u64);
-            philox4x32::<PHILOX_ROUNDS>(philox_counter(counter, key), [key[0], key[1]])[row % 4]
+            philox(counter, key)[row % 4]
         }
         Generator::Ars => {
             let counter = block
@@ -55,12 +55,15 @@ impl Keys {
 
 /// Rounds of Philox4x32.
 pub(crate) const PHILOX_ROUNDS: usize = 7;
-/// Multipliers and key increments of Philox4x32.
+/// Multipliers of Philox4x32.
 pub(crate) const PHILOX_MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+/// Key increments of Philox4x32.
 pub(crate) const PHILOX_WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-fn philox_counter(counter: u64, key: [u32; 4]) -> [u32; 4] {
-    [counter as u32, (counter >> 32) as u32, key[2], key[3]]
+/// Four words of random bits: seven rounds of Philox4x32 on `counter`.
+pub(crate) fn philox(counter: u64, key: [u32; 4]) -> [u32; 4] {
+    let block = [counter as u32, (counter >> 32) as u32, key[2], key[3]];
+    philox4x32::<PHILOX_ROUNDS>(block, [key[0], key[1]])
 }
 
 /// Philox4x32 of Salmon et al.: `ROUNDS` rounds of `counter` under `key`.

@@ -3,7 +3,7 @@
 //! ([`super`]); all sets give the same bits: no operation here may be reassociated or fused.
 
 use crate::layout::{BLOCK, LANES};
-use crate::random::{Keys, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL, ars};
+use crate::random::{Keys, ars, philox};
 
 /// Repeats the body for `$r` = 0..32 as a constant, so that every shift below is a constant too.
 macro_rules! for_each_row {
@@ -51,48 +51,14 @@ pub fn sum_squares(x: &[f32]) -> f64 {
 /// The random bits of a full block, in coordinate order ([`crate::random`], Philox).
 #[inline(always)]
 pub fn fill_philox(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
-    const PAIRS: usize = BLOCK / 8;
-    // The 128 counters of a block differ in their low seven bits only.
     let first = block.wrapping_mul(128);
-    let (low, high) = (first & 0xffff_ffff, first >> 32);
-    // Two lanes a step, each word in the low half of 64 bits: the form in which widening
-    // multiplies vectorise without shuffles. High halves are garbage that is cut off here.
-    let mut words = [[0u64; PAIRS]; 4];
-    for pair in 0..PAIRS {
-        let even = philox_words(low | (2 * pair as u64), high, keys.message);
-        let odd = philox_words(low | (2 * pair as u64 + 1), high, keys.message);
-        words[0][pair] = (even[0] & 0xffff_ffff) | (odd[0] << 32);
-        words[1][pair] = (even[1] & 0xffff_ffff) | (odd[1] << 32);
-        words[2][pair] = (even[2] & 0xffff_ffff) | (odd[2] << 32);
-        words[3][pair] = (even[3] & 0xffff_ffff) | (odd[3] << 32);
-    }
-    for (row, lanes) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-        let pairs = &words[row % 4][LANES / 2 * (row / 4)..][..LANES / 2];
-        for (lanes, pair) in lanes.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
-            *lanes = [*pair as u32, (*pair >> 32) as u32];
+    for i in 0..BLOCK / 4 {
+        let (group, lane) = (i / LANES, i % LANES);
+        let words = philox(first.wrapping_add(i as u64), keys.message);
+        for (word, bits) in words.into_iter().enumerate() {
+            out[LANES * (4 * group + word) + lane] = bits;
         }
     }
-}
-
-/// Philox4x32-7 on words kept in the low halves of u64.
-#[inline(always)]
-fn philox_words(low: u64, high: u64, key: [u32; 4]) -> [u64; 4] {
-    let [m0, m1] = PHILOX_MULTIPLIERS.map(u64::from);
-    let (mut c0, mut c1, mut c2, mut c3) = (low, high, u64::from(key[2]), u64::from(key[3]));
-    let (mut k0, mut k1) = (key[0], key[1]);
-    for _ in 0..PHILOX_ROUNDS {
-        let p0 = (c0 & 0xffff_ffff) * m0;
-        let p1 = (c2 & 0xffff_ffff) * m1;
-        (c0, c1, c2, c3) = (
-            (p1 >> 32) ^ c1 ^ u64::from(k0),
-            p1,
-            (p0 >> 32) ^ c3 ^ u64::from(k1),
-            p0,
-        );
-        k0 = k0.wrapping_add(PHILOX_WEYL[0]);
-        k1 = k1.wrapping_add(PHILOX_WEYL[1]);
-    }
-    [c0, c1, c2, c3]
 }
 
 /// The random bits of a full block, in coordinate order ([`crate::random`], ARS with AES tables).

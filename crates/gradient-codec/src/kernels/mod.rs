@@ -36,7 +36,7 @@ pub(crate) struct Kernels {
 
 /// Compiles the generic loops under the given attributes and collects them in a table.
 macro_rules! kernels {
-    ($table:ident, $name:literal, $rounds:expr, $fill_ars:path $(, #[$feature:meta])?) => {
+    ($table:ident, $name:literal, $rounds:expr, $fill_philox:path, $fill_ars:path $(, #[$feature:meta])?) => {
         static $table: Kernels = {
             use generic as g;
             $(#[$feature])?
@@ -45,10 +45,6 @@ macro_rules! kernels {
             fn max_abs_bits_le(x: &[u8]) -> u32 { g::max_abs_bits_le(x) }
             $(#[$feature])?
             fn sum_squares(x: &[f32]) -> f64 { g::sum_squares(x) }
-            $(#[$feature])?
-            fn fill_philox(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
-                g::fill_philox(keys, block, out);
-            }
             $(#[$feature])?
             fn quantize(x: &[f32; BLOCK], k: f32, limit: f32, bits: u32, y: &mut [u32; BLOCK]) {
                 g::quantize::<{ $rounds }>(x, k, limit, bits, y);
@@ -70,7 +66,7 @@ macro_rules! kernels {
                 max_abs_bits,
                 max_abs_bits_le,
                 sum_squares,
-                fill_philox,
+                fill_philox: $fill_philox,
                 fill_ars: $fill_ars,
                 quantize,
                 pack: kernels!(@widths pack),
@@ -92,6 +88,7 @@ kernels!(
     PORTABLE,
     "portable",
     cfg!(target_arch = "aarch64"),
+    generic::fill_philox,
     generic::fill_ars
 );
 #[cfg(target_arch = "x86_64")]
@@ -99,6 +96,7 @@ kernels!(
     AVX2,
     "avx2",
     true,
+    x86::fill_philox_avx2,
     x86::fill_ars_aes,
     #[target_feature(enable = "avx2,bmi2,aes")]
 );
@@ -107,6 +105,7 @@ kernels!(
     AVX512,
     "avx512",
     true,
+    x86::fill_philox_avx512,
     x86::fill_ars_vaes,
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi2,aes,vaes")]
 );

@@ -1,15 +1,21 @@
-//! The AES generator on x86-64 instructions. Everything else vectorises from plain Rust.
+//! The generators of random bits on x86-64 instructions: AES rounds, and the widening multiplies of
+//! Philox, which the compiler leaves scalar. Everything else vectorises from plain Rust.
+//!
+//! Plain loops only: a closure handed to `map` or `from_fn` would not be inlined here, because the
+//! standard library's side of the call lacks the instruction set.
 
-use crate::layout::BLOCK;
-use crate::random::Keys;
+use crate::layout::{BLOCK, LANES};
+use crate::random::{Keys, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL};
 use std::arch::x86_64::*;
 
 /// As [`super::generic::fill_ars`], one AES block an instruction.
 #[target_feature(enable = "avx2,aes")]
 pub fn fill_ars_aes(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
-    let keys = keys
-        .ars
-        .map(|k| _mm_set_epi32(k[3] as i32, k[2] as i32, k[1] as i32, k[0] as i32));
+    let mut round_keys = [_mm_setzero_si128(); 6];
+    for (key, k) in round_keys.iter_mut().zip(keys.ars) {
+        *key = _mm_set_epi32(k[3] as i32, k[2] as i32, k[1] as i32, k[0] as i32);
+    }
+    let keys = round_keys;
     let first = block.wrapping_mul(128);
     // Iterations are independent: the CPU overlaps their chains of five rounds.
     for (i, words) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
@@ -28,18 +34,18 @@ pub fn fill_ars_aes(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
 /// As [`super::generic::fill_ars`], four AES blocks an instruction.
 #[target_feature(enable = "avx512f,vaes")]
 pub fn fill_ars_vaes(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
-    let keys = keys.ars.map(|k| {
-        _mm512_broadcast_i32x4(_mm_set_epi32(
-            k[3] as i32,
-            k[2] as i32,
-            k[1] as i32,
-            k[0] as i32,
-        ))
-    });
+    let mut round_keys = [_mm512_setzero_si512(); 6];
+    for (key, k) in round_keys.iter_mut().zip(keys.ars) {
+        let k = _mm_set_epi32(k[3] as i32, k[2] as i32, k[1] as i32, k[0] as i32);
+        *key = _mm512_broadcast_i32x4(k);
+    }
+    let keys = round_keys;
     let first = block.wrapping_mul(128);
     // Counters first .. first + 3 in the low halves of the four 128-bit lanes.
-    let [c0, c1, c2, c3] = [0, 1, 2, 3].map(|i| first.wrapping_add(i) as i64);
-    let mut counter = _mm512_set_epi64(0, c3, 0, c2, 0, c1, 0, c0);
+    let mut counter = _mm512_add_epi64(
+        _mm512_set_epi64(0, 3, 0, 2, 0, 1, 0, 0),
+        _mm512_maskz_set1_epi64(0b0101_0101, first as i64),
+    );
     let four = _mm512_set_epi64(0, 4, 0, 4, 0, 4, 0, 4);
     for words in out.as_chunks_mut::<16>().0 {
         let mut state = _mm512_xor_si512(counter, keys[0]);
@@ -53,3 +59,94 @@ pub fn fill_ars_vaes(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
         unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), state) };
     }
 }
+
+/// Philox4x32-7 on vectors of 64-bit lanes whose low halves hold the words: the widening multiply
+/// reads only those. Even and odd counters go apart and are interleaved at the end.
+macro_rules! fill_philox {
+    ($name:ident, $features:literal, $vector:ident, $splat:ident, $steps:expr, $add:ident,
+     $mul:ident, $right:ident, $left:ident, $xor:ident, $or:ident, $and:ident, $store:ident) => {
+        /// As [`super::generic::fill_philox`].
+        #[target_feature(enable = $features)]
+        pub fn $name(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
+            /// Counters of one step: two vectors' lanes.
+            const COUNTERS: usize = size_of::<$vector>() / 4;
+            let m0 = $splat(i64::from(PHILOX_MULTIPLIERS[0]));
+            let m1 = $splat(i64::from(PHILOX_MULTIPLIERS[1]));
+            let (word2, word3) = (
+                $splat(i64::from(keys.message[2])),
+                $splat(i64::from(keys.message[3])),
+            );
+            let mut round_keys = [[$splat(0); 2]; PHILOX_ROUNDS];
+            for (round, keys_of_round) in round_keys.iter_mut().enumerate() {
+                for (i, key) in keys_of_round.iter_mut().enumerate() {
+                    let increment = PHILOX_WEYL[i].wrapping_mul(round as u32);
+                    *key = $splat(i64::from(keys.message[i].wrapping_add(increment)));
+                }
+            }
+            // The 128 counters of a block differ in their low seven bits only.
+            let first = block.wrapping_mul(128);
+            let high = $splat((first >> 32) as i64);
+            for step in 0..128 / COUNTERS {
+                let counter = (first & 0xffff_ffff) + (COUNTERS * step) as u64;
+                let even = $add($splat(counter as i64), $steps);
+                // c[0] from even counters, c[1] from odd ones.
+                let mut c = [
+                    [even, high, word2, word3],
+                    [$add(even, $splat(1)), high, word2, word3],
+                ];
+                for [k0, k1] in round_keys {
+                    for c in &mut c {
+                        let (p0, p1) = ($mul(c[0], m0), $mul(c[2], m1));
+                        c[0] = $xor($xor($right::<32>(p1), c[1]), k0);
+                        c[2] = $xor($xor($right::<32>(p0), c[3]), k1);
+                        c[1] = p1;
+                        c[3] = p0;
+                    }
+                }
+                // Counter c of a group of 16 is lane c of the group's four rows.
+                let (group, lane) = (COUNTERS * step / LANES, COUNTERS * step % LANES);
+                for word in 0..4 {
+                    let low = $and(c[0][word], $splat(0xffff_ffff));
+                    let pair = $or(low, $left::<32>(c[1][word]));
+                    let at = LANES * (4 * group + word) + lane;
+                    let lanes: &mut [u32] = &mut out[at..at + COUNTERS];
+                    // SAFETY: `lanes` is as many writable bytes as a vector has, and the store has
+                    // no alignment requirement.
+                    unsafe { $store(lanes.as_mut_ptr().cast(), pair) };
+                }
+            }
+        }
+    };
+}
+
+fill_philox!(
+    fill_philox_avx512,
+    "avx512f",
+    __m512i,
+    _mm512_set1_epi64,
+    _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0),
+    _mm512_add_epi64,
+    _mm512_mul_epu32,
+    _mm512_srli_epi64,
+    _mm512_slli_epi64,
+    _mm512_xor_si512,
+    _mm512_or_si512,
+    _mm512_and_si512,
+    _mm512_storeu_si512
+);
+
+fill_philox!(
+    fill_philox_avx2,
+    "avx2",
+    __m256i,
+    _mm256_set1_epi64x,
+    _mm256_set_epi64x(6, 4, 2, 0),
+    _mm256_add_epi64,
+    _mm256_mul_epu32,
+    _mm256_srli_epi64,
+    _mm256_slli_epi64,
+    _mm256_xor_si256,
+    _mm256_or_si256,
+    _mm256_and_si256,
+    _mm256_storeu_si256
+);

@@ -30,7 +30,7 @@ impl Config {
 
     /// Z_tot, whichever way it was stated; `None` where nothing is quantized.
     ///
-    /// `mean_bits` times the workers is rounded down to whole bits.
+    /// `mean_bits` times the workers is rounded to whole bits.
     pub fn total_bits(&self) -> Option<u64> {
         let workers = self.workers as u64;
         if !self.quantizes() {
@@ -40,7 +40,7 @@ impl Config {
             BudgetBits::Total(total) => total,
             BudgetBits::Residual(residual) => residual.saturating_add(MIN_BITS * workers),
             // The cast saturates; `check` has refused what is not a number.
-            BudgetBits::Mean(mean) => (mean * workers as f64 + 1e-9).floor() as u64,
+            BudgetBits::Mean(mean) => (mean * workers as f64).round() as u64,
         })
     }
 
@@ -97,25 +97,37 @@ fn general(config: &Config, merged: &Merged) -> Checked {
 
 fn model_and_data(config: &Config, merged: &Merged) -> Checked {
     let data = &config.data;
-    let files = config.model.architecture.needs_files();
-    require(merged, "data.batch", data.batch >= 1 || !files, "needs at least 1 sample per partition")?;
+    require(merged, "data.loader_threads", data.loader_threads >= 1, "needs at least 1")?;
     require(merged, "model.l2", non_negative(config.model.l2), "must be a number, at least 0")?;
     require(merged, "data.noise", non_negative(data.noise), "must be a number, at least 0")?;
     require(merged, "model.dimension", config.model.planned_dimension != Some(0), "needs at least 1")?;
     require(merged, "model.classes", config.model.classes.is_none_or(|c| c >= 2), "needs at least 2: the background and one more")?;
     match config.model.architecture {
-        Architecture::TinySsd { width, side } | Architecture::Cnn { width, side } => {
-            require(merged, "model.width", (4..=1024).contains(&width) && width % 4 == 0, "must be a multiple of 4 from 4 to 1024")?;
-            require(merged, "model.side", (32..=4096).contains(&side), "must be from 32 to 4096 pixels")
+        Architecture::TinySsd { width, side } => {
+            let even = (4..=1024).contains(&width) && width % 2 == 0;
+            require(merged, "model.width", even, "must be an even number from 4 to 1024")?;
+            let multiple = (32..=4096).contains(&side) && side % 32 == 0;
+            require(merged, "model.side", multiple, "must be a multiple of 32 from 32 to 4096 pixels")
+        }
+        Architecture::Cnn { width, side } => {
+            require(merged, "model.width", (4..=1024).contains(&width), "must be from 4 to 1024")?;
+            require(merged, "model.side", (16..=4096).contains(&side), "must be from 16 to 4096 pixels")
         }
         Architecture::SsdLite { side, norm } => {
             require(merged, "model.side", (32..=4096).contains(&side), "must be from 32 to 4096 pixels")?;
-            if norm == Norm::Batch && data.batch < 2 {
+            if norm == Norm::Batch && data.batch == 1 {
                 return Err(merged.conflict(
                     "data.batch",
                     "model.norm",
                     "batch norm needs at least 2 images per partition, better 8; or take norm = \"group\"",
                 ));
+            }
+            if norm == Norm::Frozen && config.model.weights.is_none() {
+                return Err(ConfigError::Missing {
+                    key: "model.weights".into(),
+                    valid: "frozen batch norm keeps the statistics of a weights file; without one take \
+                            norm = \"group\" or \"batch\"".into(),
+                });
             }
             Ok(())
         }
@@ -125,7 +137,7 @@ fn model_and_data(config: &Config, merged: &Merged) -> Checked {
             require(
                 merged,
                 "data.samples",
-                data.samples >= least,
+                data.samples as usize >= least,
                 &format!("needs at least {least}: {} partitions with a batch of {}", config.partitions, data.batch.max(1)),
             )
         }
@@ -229,6 +241,7 @@ fn rounds(config: &Config, merged: &Merged) -> Checked {
     let round = &config.round;
     require(merged, "round.max_empty_rounds", round.max_empty_rounds >= 1, "needs at least 1")?;
     require(merged, "round.give_up_after", round.give_up_after >= 1, "needs at least 1")?;
+    require(merged, "round.give_up_seconds", non_negative(round.give_up_seconds), "must be a number, at least 0")?;
     require(
         merged,
         "round.min_workers",

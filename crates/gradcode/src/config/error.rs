@@ -62,6 +62,24 @@ pub enum ConfigError {
         /// What would be valid.
         valid: String,
     },
+    /// A straggle probability of 0 or 1, for which no code can be designed.
+    #[error("design a code for worker {worker}: its straggle probability {how} is {probability}; it must lie strictly between 0 and 1")]
+    Probability {
+        /// Which worker.
+        worker: usize,
+        /// The probability.
+        probability: f64,
+        /// At which deadline.
+        how: String,
+    },
+    /// No plan can be made of a valid configuration.
+    #[error("plan scheme {scheme}: {message}")]
+    Plan {
+        /// Which scheme.
+        scheme: String,
+        /// Why.
+        message: String,
+    },
     /// More MPI ranks than the workers can fill, or too few.
     #[error("start {ranks} MPI ranks: {valid}")]
     Ranks {

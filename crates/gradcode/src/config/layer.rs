@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::{Origins, Place};
 use super::values::{
-    CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject, ModelKind, Norm,
+    AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject, ModelKind, Norm,
     OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
 };
-use bit_allocation::Method;
 
 /// A group of keys that stand under one TOML header.
 pub trait Section: Sized {
@@ -72,7 +71,7 @@ macro_rules! section {
 section! {
     /// `[model]`: what is trained.
     ModelLayer at "model" {
-        kind: ModelKind, width: u32, side: u32, norm: Norm, classes: u32, dimension: usize, l2: f64,
+        kind: ModelKind, width: u32, side: u32, norm: Norm, weights: String, classes: u32, dimension: usize, l2: f64,
     }
 }
 section! {
@@ -80,13 +79,13 @@ section! {
     DataLayer at "data" {
         train_annotations: String, train_images: String,
         validation_annotations: String, validation_images: String,
-        batch: u32, augment: bool, cache_mb: u64, samples: usize, noise: f64,
+        batch: u32, augment: bool, cache_mb: u64, loader_threads: usize, samples: u32, noise: f64,
     }
 }
 section! {
     /// `[scheme]`: the gradient code.
     SchemeLayer at "scheme" {
-        kind: SchemeKind, method: Method, allow_idle: bool, construction: Construction,
+        kind: SchemeKind, method: AllocationMethod, allow_idle: bool, construction: Construction,
     }
 }
 section! {
@@ -119,7 +118,7 @@ section! {
     /// `[round]`: the master's patience.
     RoundLayer at "round" {
         empty_round: EmptyRound, max_empty_rounds: u64, min_workers: usize,
-        give_up_after: u64, relative_error_every: u64,
+        give_up_after: u64, give_up_seconds: f64, relative_error_every: u64,
     }
 }
 section! {

@@ -8,6 +8,7 @@
 //! Paths in a configuration are relative to the working directory.
 
 mod check;
+mod convert;
 pub mod error;
 pub mod layer;
 pub mod origin;

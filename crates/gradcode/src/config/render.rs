@@ -4,7 +4,15 @@ use serde::Serialize;
 
 use super::layer::{Layer, dotted};
 use super::origin::Origins;
+use super::resolve::Resolved;
 use super::settings::Config;
+
+impl Resolved {
+    /// The TOML that a run stores, as [`Config::to_toml`].
+    pub fn to_toml(&self) -> String {
+        self.config.to_toml()
+    }
+}
 
 impl Config {
     /// The TOML that a run stores; reading it gives this configuration again.

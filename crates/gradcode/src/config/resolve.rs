@@ -100,7 +100,7 @@ pub fn resolve(
         }),
         evaluation: take!(merged, layer.evaluation, "evaluation" => Evaluation { every, at_end, images }),
         round: take!(merged, layer.round, "round" => Round {
-            empty_round, max_empty_rounds, min_workers, give_up_after, relative_error_every,
+            empty_round, max_empty_rounds, min_workers, give_up_after, give_up_seconds, relative_error_every,
         }),
         straggler: take!(merged, layer.straggler, "straggler" => Straggler {
             model, shift, rate, trace_order, deadline, unit_seconds, inject,
@@ -182,6 +182,7 @@ fn model(merged: &Merged, layer: &Layer) -> Result<Model, ConfigError> {
     Ok(Model {
         architecture,
         classes: section.classes,
+        weights: section.weights.as_ref().map(PathBuf::from),
         l2: merged.need("model.l2", section.l2, DEFAULTED)?,
         planned_dimension: section.dimension.filter(|_| architecture.needs_files()),
     })
@@ -200,7 +201,7 @@ fn data(merged: &Merged, layer: &Layer) -> Result<Data, ConfigError> {
             valid: format!("data.{set}_annotations and data.{set}_images come as a pair"),
         }),
     };
-    Ok(take!(merged, section, "data" => Data { batch, augment, cache_mb, samples, noise },
+    Ok(take!(merged, section, "data" => Data { batch, augment, cache_mb, loader_threads, samples, noise },
         train: paths("train", &section.train_annotations, &section.train_images)?,
         validation: paths("validation", &section.validation_annotations, &section.validation_images)?))
 }
@@ -306,7 +307,7 @@ mod tests {
         let base = "workers = 4\nbudget.total_bits = 20\n";
         for (text, wanted) in [
             ("workers = 4\nbudget.total_bits = 7".into(), "`budget.total_bits = 7` (x.toml:2): needs at least 8 (2 bits for each of 4 workers)"),
-            ("workers = 4\nbudget.mean_bits = 1.9".into(), "needs at least 2 (2 bits"),
+            ("workers = 4\nbudget.mean_bits = 1.8".into(), "needs at least 2 (2 bits"),
             ("workers = 4\nbudget.total_bits = 65".into(), "at most 64 (16 bits"),
             ("workers = 4\nbudget.residual_bits = 57".into(), "at most 56"),
             ("workers = 4\nbudget.mean_bits = nan".into(), "must be a number above 0"),

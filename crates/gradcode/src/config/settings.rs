@@ -4,14 +4,12 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use bit_allocation::Method;
-
 use super::layer::{
     BudgetLayer, CodecLayer, ComputeLayer, DataLayer, DeadlineLayer, EvaluationLayer, Layer,
     ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject, ModelKind, Norm,
+    AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject, ModelKind, Norm,
     OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
 };
 
@@ -67,6 +65,8 @@ pub struct Model {
     pub classes: Option<u32>,
     /// Coordinates to plan for where the model cannot be asked; the convex models have their own.
     pub planned_dimension: Option<usize>,
+    /// Safetensors file to start from.
+    pub weights: Option<PathBuf>,
     /// Convex models: coefficient of the l2 penalty.
     pub l2: f64,
 }
@@ -122,8 +122,10 @@ pub struct Data {
     pub augment: bool,
     /// MiB of decoded images in memory.
     pub cache_mb: u64,
+    /// Threads that decode images.
+    pub loader_threads: usize,
     /// Convex models: samples drawn.
-    pub samples: usize,
+    pub samples: u32,
     /// Convex models: noise on the targets.
     pub noise: f64,
 }
@@ -134,7 +136,7 @@ pub struct Scheme {
     /// The gradient code.
     pub kind: SchemeKind,
     /// How the joint scheme allocates bits.
-    pub method: Method,
+    pub method: AllocationMethod,
     /// The joint scheme may leave workers without data.
     pub allow_idle: bool,
     /// How OSGC builds its code.
@@ -219,6 +221,8 @@ pub struct Round {
     pub min_workers: usize,
     /// Rounds of silence.
     pub give_up_after: u64,
+    /// Which must have lasted this long.
+    pub give_up_seconds: f64,
     /// Rounds; 0 = never.
     pub relative_error_every: u64,
 }
@@ -312,6 +316,7 @@ impl Config {
                 max_empty_rounds: Some(self.round.max_empty_rounds),
                 min_workers: Some(self.round.min_workers),
                 give_up_after: Some(self.round.give_up_after),
+                give_up_seconds: Some(self.round.give_up_seconds),
                 relative_error_every: Some(self.round.relative_error_every),
             },
             straggler: StragglerLayer {
@@ -354,6 +359,7 @@ impl Model {
             kind: Some(self.architecture.kind()),
             classes: self.classes,
             dimension: self.planned_dimension,
+            weights: self.weights.as_ref().map(text),
             l2: Some(self.l2),
             ..ModelLayer::default()
         };
@@ -384,6 +390,7 @@ impl Data {
             batch: Some(self.batch),
             augment: Some(self.augment),
             cache_mb: Some(self.cache_mb),
+            loader_threads: Some(self.loader_threads),
             samples: Some(self.samples),
             noise: Some(self.noise),
         }

@@ -17,6 +17,17 @@ macro_rules! words {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant,)+ }
 
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err(format!("expected one of {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(match self { $($name::$variant => $word,)+ })
@@ -58,6 +69,23 @@ words! {
         IsSgd = "is-sgd",
         /// No stragglers and no quantization.
         Sgd = "sgd",
+    }
+    /// `scheme.method` and `allocate --method`
+    AllocationMethod {
+        /// Optimal with proof, for any number of workers.
+        Exact = "exact",
+        /// The paper's dynamic program, eq 25.
+        Dp = "dp",
+        /// The paper's Algorithm 1.
+        Algorithm1 = "algorithm1",
+        /// The largest gain per bit first.
+        Greedy = "greedy",
+        /// The continuous relaxation, rounded.
+        Continuous = "continuous",
+        /// The same for all.
+        Equal = "equal",
+        /// Every combination.
+        BruteForce = "brute-force",
     }
     /// `scheme.construction`
     Construction {
@@ -210,7 +238,7 @@ pub struct Quantile {
     /// First rounds, which wait for everybody.
     pub warmup: u64,
     /// Rounds of history.
-    pub window: u64,
+    pub window: usize,
 }
 
 impl Default for Quantile {

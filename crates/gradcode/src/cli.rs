@@ -1,0 +1,355 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Sources;
+use crate::config::values::AllocationMethod;
+
+/// Coded, quantized distributed training over MPI.
+#[derive(Debug, Parser)]
+#[command(name = "gradcode", version, about, after_long_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+First steps:
+  gradcode doctor                                        is this machine ready?
+  gradcode data synth --out data/quickstart              a small data set to detect shapes in
+  gradcode plan configs/quickstart.toml                  who computes what, with how many bits
+  mpirun -n 5 gradcode train configs/quickstart.toml     train: 1 master and 4 workers
+  gradcode report runs/quickstart/run.h5                 what came of it
+
+Exit codes: 0 done; 2 usage or configuration; 20 too many workers missing; 21 diverged;
+30 environment; 31 log could not be written; 70 bug; 85 stopped early with a checkpoint, run
+again with --resume auto; 86 stopped early without one.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train under mpirun or srun: rank 0 is the master, the others are workers.
+    Train(TrainArgs),
+    /// Run the same loop in one process, with workers in virtual time and without MPI.
+    Simulate(SimulateArgs),
+    /// Print the code, the bits, the loads and the predicted error of an experiment.
+    Plan(PlanArgs),
+    /// Allocate bits to workers, given their straggle probabilities.
+    Allocate(AllocateArgs),
+    /// Summarise, compare and plot runs.
+    Report(crate::report::ReportArgs),
+    /// Make or check data sets in COCO format.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Look at the machine: MPI, libtorch, GPUs, HDF5, threads, limits.
+    Doctor(DoctorArgs),
+    /// Print or check configurations.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// An experiment and what is laid over it.
+#[derive(Args, Clone, Debug)]
+pub struct ExperimentArgs {
+    /// The experiment: what is computed (TOML).
+    pub experiment: PathBuf,
+    /// The cluster: where it is computed (TOML, laid over the experiment).
+    #[arg(long, value_name = "FILE")]
+    pub cluster: Option<PathBuf>,
+    /// Override a key, e.g. --set optimizer.learning_rate=0.01 (TOML; a bare word is a string).
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl ExperimentArgs {
+    /// The layers to load.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            experiment: self.experiment.clone(),
+            cluster: self.cluster.clone(),
+            set: self.set.clone(),
+            ..Sources::default()
+        }
+    }
+}
+
+/// Whether and from where a run goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// Start anew; an existing run directory is refused.
+    #[default]
+    Never,
+    /// From the run directory's newest checkpoint, or anew if there is none.
+    Auto,
+    /// From this checkpoint.
+    Path(PathBuf),
+}
+
+impl FromStr for Resume {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "never" => Resume::Never,
+            "auto" => Resume::Auto,
+            path => Resume::Path(path.into()),
+        })
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  mpirun -n 5 gradcode train configs/quickstart.toml
+  mpirun -n 3 gradcode train configs/quickstart.toml          4 workers on 2 ranks
+  srun gradcode train exp.toml --cluster configs/clusters/slurm-cpu.toml --resume auto
+  mpirun -n 5 gradcode train exp.toml --set optimizer.learning_rate=0.01 --out runs/slow
+
+More ranks than cores: mpirun --oversubscribe --bind-to none, and OMP_NUM_THREADS=1.")]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// The run directory; default: `out` of the configuration.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// auto: from the newest checkpoint if there is one; PATH: from that one; never: start anew.
+    #[arg(long, value_name = "auto|PATH|never", default_value = "never", conflicts_with = "overwrite")]
+    pub resume: Resume,
+    /// Replace an existing run.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Load everything, print settings and plan, and stop before the first iteration.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON object on standard output at the end.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl TrainArgs {
+    /// The layers to load; `worker_ranks` is the default number of workers.
+    pub fn sources(&self, worker_ranks: usize) -> Sources {
+        Sources { out: self.out.clone(), worker_ranks: Some(worker_ranks), ..self.experiment.sources() }
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  gradcode simulate configs/quickstart.toml --set iterations=50
+  gradcode simulate exp.toml --runs 10 --out runs/ten          seeds seed, seed + 1, ...
+
+A simulated run and an MPI run of the same experiment with inject = \"erase\" give the same losses
+to the last bit.")]
+pub struct SimulateArgs {
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// The run directory; default: `out` of the configuration.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Runs with seeds seed, seed + 1, ...; more than one go to OUT/run-000, OUT/run-001, ...
+    #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+    /// Replace an existing run.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Load everything, print settings and plan, and stop before the first iteration.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON object on standard output at the end.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl SimulateArgs {
+    /// The layers to load.
+    pub fn sources(&self) -> Sources {
+        Sources { out: self.out.clone(), ..self.experiment.sources() }
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  gradcode plan configs/quickstart.toml
+  gradcode plan configs/coco-mobilenetv3.toml --set budget.residual_bits=50 --json
+  gradcode plan exp.toml --set scheme.kind=osgc
+
+Needs neither MPI nor the images. The model's size comes from model.dimension if that is set, else
+from the model and its classes (model.classes, or the annotation file's categories).")]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  gradcode allocate --probabilities 0.9,0.8,0.5,0.2 --budget 20 --dimension 3440060
+  gradcode allocate --probabilities @p.txt --budget 50000 --dimension 1000000 --scaling 1e-4 --json
+  gradcode allocate --probabilities 0.99,0.2 --budget 6 --dimension 1000 --allow-idle --method dp
+
+A file after @ holds probabilities between commas, spaces or line breaks. `bound` is proved: no
+allocation has a higher utility F; `optimal` says that this one reaches it.")]
+pub struct AllocateArgs {
+    /// Straggle probabilities p_i, between 0 and 1, as a list or @FILE.
+    #[arg(long, value_name = "LIST|@FILE")]
+    pub probabilities: String,
+    /// Z_tot, bits per coordinate over all workers; at least 2 for each unless --allow-idle.
+    #[arg(long, value_name = "BITS")]
+    pub budget: u64,
+    /// l, coordinates of the model.
+    #[arg(long, value_name = "L")]
+    pub dimension: u64,
+    /// eta, the weight of quantization noise (eq 33): a number, or balanced for the baseline, or
+    /// balanced*X for X times it.
+    #[arg(long, value_name = "ETA", default_value = "1")]
+    pub scaling: String,
+    /// How: exact, dp, algorithm1, greedy, continuous, equal or brute-force.
+    #[arg(long, value_name = "METHOD", default_value = "exact")]
+    pub method: AllocationMethod,
+    /// No worker gets more bits than this.
+    #[arg(long, value_name = "BITS", default_value_t = 32, value_parser = clap::value_parser!(u8).range(2..=32))]
+    pub max_bits: u8,
+    /// A worker may get no bits (and then no data).
+    #[arg(long)]
+    pub allow_idle: bool,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Make a COCO-format set of textured shapes, which a small detector learns in a minute.
+    Synth(SynthArgs),
+    /// Read a COCO-format set completely and say what is wrong with it.
+    Check(CheckArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  gradcode data synth --out data/quickstart
+  gradcode data synth --out data/large --images 10000 --validation 1000 --side 320 --seed 7
+
+Writes instances_train.json, instances_val.json, train/ and val/. The same arguments give the same
+bytes.")]
+pub struct SynthArgs {
+    /// Directory to write to; must not exist or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Training images.
+    #[arg(long, default_value_t = 2000)]
+    pub images: u32,
+    /// Held-out images.
+    #[arg(long, default_value_t = 200)]
+    pub validation: u32,
+    /// Pixels on a side.
+    #[arg(long, default_value_t = 128)]
+    pub side: u32,
+    /// Every image is a function of it and of its own number.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Threads; 0: one per core. The result does not depend on it.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Example:
+  gradcode data check --annotations data/quickstart/instances_train.json --images data/quickstart/train
+
+Exit code 30 when training could not use the set.")]
+pub struct CheckArgs {
+    /// instances_*.json
+    #[arg(long, value_name = "FILE")]
+    pub annotations: PathBuf,
+    /// The directory of the JPEG files.
+    #[arg(long, value_name = "DIR")]
+    pub images: PathBuf,
+    /// Decoding threads; 0: one per core.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Run it on every node: mpirun --map-by node gradcode doctor. Exit code 30 when something is missing
+that training needs.")]
+pub struct DoctorArgs {
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the default configuration: every key, its meaning, its default.
+    Default,
+    /// Load an experiment as `train` would, and say whether it can be used.
+    Check(ConfigCheckArgs),
+    /// Print an experiment with everything filled in, as the run stores it.
+    Show(ConfigShowArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ConfigCheckArgs {
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Example:
+  gradcode config show configs/quickstart.toml --cluster configs/clusters/laptop.toml --origin")]
+pub struct ConfigShowArgs {
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// Say behind every value which file and line, or which --set, it comes from.
+    #[arg(long)]
+    pub origin: bool,
+    /// JSON instead of TOML.
+    #[arg(long, conflicts_with = "origin")]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_lists_every_exit_code() {
+        for (code, _) in crate::exit::CODES {
+            assert!(EXIT_CODES.contains(&format!("{code} ")), "{code}");
+        }
+    }
+
+    #[test]
+    fn resume_takes_a_word_or_a_path() {
+        assert_eq!("auto".parse(), Ok(Resume::Auto));
+        assert_eq!("never".parse(), Ok(Resume::Never));
+        assert_eq!("runs/x/checkpoints/100".parse(), Ok(Resume::Path("runs/x/checkpoints/100".into())));
+    }
+}

@@ -1,0 +1,74 @@
+//! `gradcode config`: the default configuration, checks, and the resolved form.
+
+use serde_json::json;
+
+use crate::cli::{ConfigCheckArgs, ConfigShowArgs};
+use crate::config::{Config, DEFAULT, planning};
+use crate::exit::Outcome;
+use crate::output;
+
+use super::load;
+
+/// Prints the embedded defaults, which are the reference of all keys.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn default() -> Outcome {
+    output::print(DEFAULT)
+}
+
+/// Loads and checks an experiment; nothing of its data is touched except what the plan needs.
+///
+/// # Errors
+/// What is wrong with it, exit code 2.
+pub fn check(args: &ConfigCheckArgs) -> Outcome {
+    let resolved = load(&args.experiment.sources())?;
+    let config = &resolved.config;
+    if config.model.architecture.needs_files() {
+        config.training_data()?;
+    }
+    // The straggle probabilities are part of the check, even where the model's size is not known yet.
+    planning::straggle_probabilities(config)?;
+    if args.json {
+        return output::json(&json!({
+            "valid": true,
+            "title": config.title,
+            "workers": config.workers,
+            "partitions": config.partitions,
+            "warnings": resolved.warnings,
+        }));
+    }
+    output::print(&format!("{}: valid. {}\n", args.experiment.experiment.display(), summary(config)))
+}
+
+fn summary(config: &Config) -> String {
+    let bits = config.total_bits().map_or_else(
+        || "unquantized".to_owned(),
+        |bits| format!("{bits} bits per coordinate"),
+    );
+    format!(
+        "{} with {} workers and {} partitions, scheme {}, {bits}, {} iterations",
+        config.model.architecture.kind(),
+        config.workers,
+        config.partitions,
+        config.scheme.kind,
+        config.iterations,
+    )
+}
+
+/// Prints the configuration with everything filled in.
+///
+/// # Errors
+/// What is wrong with it, exit code 2.
+pub fn show(args: &ConfigShowArgs) -> Outcome {
+    let resolved = load(&args.experiment.sources())?;
+    let config = &resolved.config;
+    if args.json {
+        return output::json(&json!(config));
+    }
+    output::print(&if args.origin {
+        config.to_toml_with_origins(&resolved.origins)
+    } else {
+        config.to_toml()
+    })
+}

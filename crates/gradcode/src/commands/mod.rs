@@ -1,0 +1,24 @@
+//! One file per command.
+
+pub mod allocate;
+pub mod config;
+pub mod data;
+pub mod doctor;
+pub mod plan;
+pub mod simulate;
+pub mod train;
+
+use crate::config::{Resolved, Sources};
+use crate::exit::Outcome;
+
+/// Loads a configuration and warns on standard error of keys that have no effect.
+///
+/// # Errors
+/// A [`crate::config::ConfigError`] with exit code 2.
+pub fn load(sources: &Sources) -> Outcome<Resolved> {
+    let resolved = sources.load()?;
+    for warning in &resolved.warnings {
+        eprintln!("gradcode: warning: {warning}");
+    }
+    Ok(resolved)
+}

@@ -1,0 +1,111 @@
+//! `gradcode plan`: the code, the bits, the loads and what the theory predicts.
+
+use gradient_code::{Decoder, PASSTHROUGH_BITS, Plan, SecondTrack};
+use serde_json::{Value, json};
+
+use crate::cli::PlanArgs;
+use crate::config::{Config, planning};
+use crate::exit::{BUG, Failure, Outcome};
+use crate::output;
+
+use super::load;
+
+/// Plans an experiment without training it.
+///
+/// # Errors
+/// What is wrong with the configuration, exit code 2.
+pub fn run(args: &PlanArgs) -> Outcome {
+    let config = load(&args.experiment.sources())?.config;
+    let dimension = planning::dimension(&config)?;
+    let plan = planning::plan(&config, dimension)?;
+    let bits = Bits::of(&plan, &config, dimension)?;
+    if args.json {
+        return output::json(&object(&plan, &config, dimension, &bits));
+    }
+    output::print(&format!(
+        "{}: {} with {dimension} parameters, codec {}\n{plan}\
+         payload per iteration: {} bits if nobody is late, {:.0} bits expected ({:.2} MB; f32 from as many workers {:.2} MB)\n",
+        config.title,
+        config.model.architecture.kind(),
+        config.preset(),
+        bits.offered,
+        bits.expected,
+        bits.expected / 8e6,
+        bits.unquantized_expected / 8e6,
+    ))
+}
+
+/// Payload bits per iteration, headers apart.
+struct Bits {
+    /// If nobody is late.
+    offered: u64,
+    /// With each worker's probability to be in time.
+    expected: f64,
+    /// The same if the same workers sent f32.
+    unquantized_expected: f64,
+}
+
+impl Bits {
+    fn of(plan: &Plan, config: &Config, dimension: usize) -> Outcome<Self> {
+        let preset = config.preset();
+        let mut sums = Bits { offered: 0, expected: 0.0, unquantized_expected: 0.0 };
+        for worker in plan.workers.iter().filter(|worker| !worker.is_idle()) {
+            let quantizer = preset.quantizer(worker.bits).map_err(|error| {
+                Failure::new(BUG, format!("failed to {error}, which the plan asks for"))
+            })?;
+            let bits = quantizer.payload_bits(dimension);
+            let in_time = 1.0 - worker.straggle_probability;
+            sums.offered += bits;
+            sums.expected += in_time * bits as f64;
+            sums.unquantized_expected += in_time * f64::from(PASSTHROUGH_BITS) * dimension as f64;
+        }
+        Ok(sums)
+    }
+}
+
+fn object(plan: &Plan, config: &Config, dimension: usize, bits: &Bits) -> Value {
+    let (first, second) = match &plan.decoder {
+        Decoder::Fixed { weights, second } => (Some(weights), second.as_ref()),
+        Decoder::PerRound(_) => (None, None),
+    };
+    let workers: Vec<Value> = plan
+        .workers
+        .iter()
+        .enumerate()
+        .map(|(i, worker)| {
+            let weight = first.map(|weights| weights[i]);
+            let weight_second = match second {
+                Some(SecondTrack::Scaled(kappa)) => weight.map(|weight| kappa * weight),
+                Some(SecondTrack::Weights(weights)) => Some(weights[i]),
+                None => None,
+            };
+            json!({
+                "straggle_probability": worker.straggle_probability,
+                "bits": worker.bits,
+                "decode_weight": weight,
+                "decode_weight_second": weight_second,
+                "load": worker.load(),
+                "partitions": worker.assignment,
+            })
+        })
+        .collect();
+    let prediction = &plan.prediction;
+    json!({
+        "title": config.title,
+        "scheme": plan.scheme,
+        "codec": config.preset().to_string(),
+        "dimension": dimension,
+        "workers": workers,
+        "partitions": plan.partitions,
+        "S": prediction.scaling_s,
+        "eta": prediction.eta,
+        "error_bound": prediction.error_bound,
+        "error_bound_unscaled": prediction.error_bound_unscaled,
+        "computation_load": prediction.computation_load,
+        "bits_per_coordinate_offered": prediction.bits_per_coordinate_offered,
+        "bits_per_coordinate_expected": prediction.bits_per_coordinate_expected,
+        "bits_per_iteration": bits.offered,
+        "bits_per_iteration_expected": bits.expected,
+        "unbiased": prediction.unbiased,
+    })
+}

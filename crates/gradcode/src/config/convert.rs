@@ -1,0 +1,272 @@
+//! The configuration in the terms of the other crates.
+
+use std::sync::Arc;
+
+use gradient_codec::{BucketNorm, Preset};
+use learner::convex::{ConvexConfig, Objective};
+use learner::optimizer::AdamConfig;
+use learner::{OptimizerConfig, ScheduleShape};
+use straggler::{DelayModel, WorkerDelay};
+use torch_models::ModelConfig;
+use torch_models::layers::NormKind;
+
+use super::error::ConfigError;
+use super::settings::{Architecture, CocoPaths, Config};
+use super::values::{CodecNorm, CodecPreset, DelayKind, Norm, OptimizerKind, Rates, Schedule, TraceOrder};
+
+impl Config {
+    /// The training set of a model that learns from files.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] when the configuration names none.
+    pub fn training_data(&self) -> Result<&CocoPaths, ConfigError> {
+        self.data.train.as_ref().ok_or_else(|| ConfigError::Missing {
+            key: "data.train_annotations".into(),
+            valid: format!(
+                "{} learns from images: set data.train_annotations and data.train_images \
+                 (`gradcode data synth` makes a small set)",
+                self.model.architecture.kind()
+            ),
+        })
+    }
+
+    /// The quantizer family of all workers.
+    pub fn preset(&self) -> Preset {
+        match self.codec.preset {
+            CodecPreset::Qsgd => Preset::Qsgd,
+            CodecPreset::QsgdBucketed => Preset::QsgdBucketed {
+                norm: match self.codec.norm {
+                    CodecNorm::Max => BucketNorm::Max,
+                    CodecNorm::L2 => BucketNorm::L2,
+                },
+                bucket: self.codec.bucket,
+            },
+            CodecPreset::F32 => Preset::F32,
+        }
+    }
+
+    /// The optimizer at the master.
+    pub fn optimizer_config(&self) -> OptimizerConfig {
+        let optimizer = &self.optimizer;
+        let adam = AdamConfig {
+            beta1: optimizer.beta1,
+            beta2: optimizer.beta2,
+            epsilon: optimizer.epsilon as f32,
+            weight_decay: optimizer.weight_decay as f32,
+        };
+        match optimizer.kind {
+            OptimizerKind::Sgd => OptimizerConfig::Sgd {
+                momentum: optimizer.momentum as f32,
+                nesterov: optimizer.nesterov,
+                weight_decay: optimizer.weight_decay as f32,
+            },
+            OptimizerKind::Adam => OptimizerConfig::Adam(adam),
+            OptimizerKind::AdamW => OptimizerConfig::AdamW(adam),
+        }
+    }
+
+    /// The learning rate by iteration.
+    pub fn learning_rate_schedule(&self) -> learner::Schedule {
+        learner::Schedule {
+            base: self.optimizer.learning_rate,
+            shape: match self.optimizer.schedule {
+                Schedule::Constant => ScheduleShape::Constant,
+                Schedule::Cosine => ScheduleShape::Cosine,
+                Schedule::InverseTime => ScheduleShape::InverseTime,
+                Schedule::InverseSqrt => ScheduleShape::InverseSqrt,
+            },
+            warmup: self.optimizer.warmup,
+        }
+    }
+
+    /// The network, for models over libtorch.
+    pub fn torch_model(&self) -> Option<ModelConfig> {
+        match self.model.architecture {
+            Architecture::TinySsd { width, side } => Some(ModelConfig::TinySsd { width, side }),
+            Architecture::SsdLite { side, norm } => Some(ModelConfig::SsdLite {
+                side,
+                norm: match norm {
+                    Norm::Group => NormKind::Group,
+                    Norm::Batch => NormKind::Batch,
+                    Norm::Frozen => NormKind::Frozen,
+                },
+            }),
+            Architecture::Cnn { width, side } => Some(ModelConfig::Cnn { width, side }),
+            Architecture::LeastSquares { .. } | Architecture::LogisticRegression { .. } => None,
+        }
+    }
+
+    /// The problem, for the convex models.
+    pub fn convex_problem(&self) -> Option<ConvexConfig> {
+        let (objective, dimension) = match self.model.architecture {
+            Architecture::LeastSquares { dimension } => (Objective::LeastSquares, dimension),
+            Architecture::LogisticRegression { dimension } => (Objective::LogisticRegression, dimension),
+            _ => return None,
+        };
+        Some(ConvexConfig {
+            objective,
+            dimension,
+            samples: self.data.samples,
+            partitions: self.partitions,
+            batch: self.data.batch as usize,
+            noise: self.data.noise,
+            l2: self.model.l2,
+            seed: self.seed,
+        })
+    }
+
+    /// The delays of all workers, in the model's unit.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] and [`ConfigError::Parse`] for a trace file.
+    pub fn delay_model(&self) -> Result<DelayModel, ConfigError> {
+        let straggler = &self.straggler;
+        let refused = |error: straggler::DelayError| ConfigError::Plan {
+            scheme: self.scheme.kind.to_string(),
+            message: error.to_string(),
+        };
+        let shift = match straggler.model {
+            DelayKind::ShiftedExponential => straggler.shift,
+            // Exp(psi) is the shifted exponential with shift 0.
+            DelayKind::Exponential => 0.0,
+            DelayKind::Trace => {
+                let order = match straggler.trace_order {
+                    TraceOrder::Replay => straggler::TraceOrder::Replay,
+                    TraceOrder::Resample => straggler::TraceOrder::Resample,
+                };
+                return Ok(DelayModel::new(self.traces()?).map_err(refused)?.with_trace_order(order));
+            }
+        };
+        let shifted = |rate| WorkerDelay::ShiftedExponential { shift, rate };
+        let workers = self.workers;
+        let model = match &straggler.rate {
+            Rates::Uniform([low, high]) => DelayModel::drawn_rates(self.seed, workers, shift, *low, *high),
+            Rates::One(rate) => DelayModel::new(vec![shifted(*rate); workers]),
+            Rates::Many(rates) => DelayModel::new(rates.iter().copied().map(shifted).collect()),
+            Rates::Linspace([low, high]) => {
+                let last = (workers - 1).max(1) as f64;
+                let rate = |worker: usize| low + (high - low) * worker as f64 / last;
+                DelayModel::new((0..workers).map(rate).map(shifted).collect())
+            }
+        };
+        model.map_err(refused)
+    }
+
+    /// A trace file: a line per iteration; a column per worker, or one for all. Columns stand between
+    /// commas or white space; empty lines and lines that start with `#` are skipped.
+    fn traces(&self) -> Result<Vec<WorkerDelay>, ConfigError> {
+        let Some(path) = &self.straggler.trace else {
+            return Err(ConfigError::Missing {
+                key: "straggler.trace".into(),
+                valid: "model = \"trace\" needs a file of delays".into(),
+            });
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        let wrong = |line: usize, message: String| ConfigError::Parse {
+            path: path.clone(),
+            message: format!("line {line}: {message}"),
+        };
+        let mut columns: Vec<Vec<f64>> = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let mut delays = Vec::new();
+            for word in line.split(|c: char| c == ',' || c.is_whitespace()).filter(|w| !w.is_empty()) {
+                match word.parse::<f64>() {
+                    Ok(delay) if delay >= 0.0 && delay.is_finite() => delays.push(delay),
+                    _ => return Err(wrong(index + 1, format!("`{word}` is no delay: a number, at least 0"))),
+                }
+            }
+            if delays.len() != 1 && delays.len() != self.workers {
+                let workers = self.workers;
+                return Err(wrong(
+                    index + 1,
+                    format!("{} columns; there must be 1, or one for each of {workers} workers", delays.len()),
+                ));
+            }
+            if columns.is_empty() {
+                columns = vec![Vec::new(); delays.len()];
+            }
+            if columns.len() != delays.len() {
+                let before = columns.len();
+                return Err(wrong(index + 1, format!("{} columns after lines with {before}", delays.len())));
+            }
+            for (column, delay) in columns.iter_mut().zip(delays) {
+                column.push(delay);
+            }
+        }
+        if columns.is_empty() {
+            return Err(wrong(1, "the file holds no delays".into()));
+        }
+        let columns: Vec<Arc<[f64]>> = columns.into_iter().map(Arc::from).collect();
+        Ok((0..self.workers)
+            .map(|worker| WorkerDelay::Trace(columns[worker % columns.len()].clone()))
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::from_text;
+
+    fn config(text: &str) -> Config {
+        let text = format!("workers = 3\nbudget.mean_bits = 4\n{text}");
+        from_text(&text, Path::new("x.toml")).unwrap_or_else(|error| panic!("{error}")).config
+    }
+
+    fn rates(config: &Config) -> Vec<f64> {
+        let rate = |delay: &WorkerDelay| match delay {
+            WorkerDelay::ShiftedExponential { rate, .. } => *rate,
+            other => panic!("{other:?}"),
+        };
+        config.delay_model().unwrap().workers().iter().map(rate).collect()
+    }
+
+    #[test]
+    fn rates_are_spread_over_the_workers() {
+        assert_eq!(rates(&config("straggler.rate = 2")), [2.0; 3]);
+        assert_eq!(rates(&config("straggler.rate = [1, 2, 3]")), [1.0, 2.0, 3.0]);
+        assert_eq!(rates(&config("straggler.rate = { linspace = [1, 2] }")), [1.0, 1.5, 2.0]);
+        let drawn = rates(&config("straggler.rate = { uniform = [1, 2] }"));
+        assert!(drawn.iter().all(|rate| (1.0..=2.0).contains(rate)) && drawn[0] != drawn[1]);
+        assert_ne!(drawn, rates(&config("straggler.rate = { uniform = [1, 2] }\nseed = 2")));
+    }
+
+    #[test]
+    fn traces_have_a_column_per_worker_or_one_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("delays.csv");
+        let model = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let trace = path.display();
+            config(&format!("straggler.model = 'trace'\nstraggler.trace = '{trace}'")).delay_model()
+        };
+        let three = model("# w0, w1, w2\n1, 2, 3\n4 5 6\n").unwrap();
+        assert_eq!((three.delay(0, 0, 1), three.delay(0, 1, 1), three.delay(0, 2, 1)), (2.0, 5.0, 2.0));
+        let shared = model("1\n4\n").unwrap();
+        assert_eq!((shared.delay(0, 1, 0), shared.delay(0, 1, 2)), (4.0, 4.0));
+        for (text, wanted) in [
+            ("1, 2, 3\n1, x, 3", "line 2: `x` is no delay"),
+            ("1, 2, 3\n1, -2, 3", "line 2: `-2`"),
+            ("1, 2", "line 1: 2 columns; there must be 1, or one for each of 3 workers"),
+            ("1, 2, 3\n1", "line 2: 1 columns after lines with 3"),
+            ("# nothing\n", "no delays"),
+        ] {
+            let error = model(text).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn codec_and_optimizer_are_translated() {
+        let config = config("codec.norm = 'l2'\ncodec.bucket = 1024\noptimizer.kind = 'adamw'\noptimizer.beta1 = 0.8");
+        assert_eq!(config.preset(), Preset::QsgdBucketed { norm: BucketNorm::L2, bucket: 1024 });
+        assert!(matches!(config.optimizer_config(), OptimizerConfig::AdamW(adam) if adam.beta1 == 0.8));
+    }
+}

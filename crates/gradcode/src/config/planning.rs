@@ -1,0 +1,282 @@
+//! From a configuration to a [`Plan`]: straggle probabilities, the model's size, the scheme's inputs.
+
+use bit_allocation::Method;
+use gradient_code::{Budget, PASSTHROUGH_BITS, Plan, PlanError, SchemeConfig, Setting};
+use gradient_codec::Preset;
+use torch_models::models::{cnn::Cnn, ssdlite::SsdLite, tiny_ssd::TinySsd};
+use torch_models::store::Store;
+use torch_models::{ModelConfig, TorchError};
+
+use super::check::MIN_BITS;
+use super::error::ConfigError;
+use super::settings::{Config, Deadline};
+use super::values::{AllocationMethod, Construction, Inject, Scaling, UnitSeconds};
+
+impl From<AllocationMethod> for Method {
+    fn from(method: AllocationMethod) -> Method {
+        match method {
+            AllocationMethod::Exact => Method::Exact,
+            AllocationMethod::Dp => Method::Dp,
+            AllocationMethod::Algorithm1 => Method::Algorithm1,
+            AllocationMethod::Greedy => Method::Greedy,
+            AllocationMethod::Continuous => Method::Continuous,
+            AllocationMethod::Equal => Method::Equal,
+            AllocationMethod::BruteForce => Method::BruteForce,
+        }
+    }
+}
+
+/// All that a plan is made from; kept by the master, which plans again when workers are lost.
+#[derive(Clone, Debug)]
+pub struct PlanInputs {
+    /// n.
+    pub partitions: usize,
+    /// p_i.
+    pub straggle_probabilities: Vec<f64>,
+    /// The quantizers, whose closed-form phi the design uses.
+    pub preset: Preset,
+    /// l, coordinates of the model.
+    pub dimension: usize,
+    /// The scheme and its options.
+    pub scheme: SchemeConfig,
+    /// Bits.
+    pub budget: Budget,
+    /// Eta.
+    pub scaling: gradient_code::Scaling,
+    /// Lambda of two-track decoding, if that is wanted.
+    pub two_track: Option<f64>,
+}
+
+impl PlanInputs {
+    /// The inputs for a model of `dimension` coordinates.
+    ///
+    /// # Errors
+    /// As [`straggle_probabilities`].
+    pub fn new(config: &Config, dimension: usize) -> Result<Self, ConfigError> {
+        Ok(PlanInputs {
+            partitions: config.partitions,
+            straggle_probabilities: straggle_probabilities(config)?,
+            preset: config.preset(),
+            dimension,
+            scheme: SchemeConfig {
+                kind: config.scheme.kind.to_string(),
+                method: config.scheme.method.into(),
+                allow_idle: config.scheme.allow_idle,
+                construction: match config.scheme.construction {
+                    Construction::Overlap => gradient_code::Construction::Overlap,
+                    Construction::Scheme1 => gradient_code::Construction::SchemeOne,
+                    Construction::Scheme2 => gradient_code::Construction::SchemeTwo,
+                },
+            },
+            budget: budget(config),
+            scaling: match config.budget.scaling {
+                Scaling::Fixed(eta) => gradient_code::Scaling::Factor(eta),
+                Scaling::Balanced(factor) => gradient_code::Scaling::Balanced(factor),
+            },
+            two_track: config.optimizer.two_track.then_some(config.optimizer.lambda),
+        })
+    }
+
+    /// The plan that a run starts with.
+    ///
+    /// # Errors
+    /// [`ConfigError::Plan`] for what the scheme cannot do.
+    pub fn first_plan(&self, config: &Config) -> Result<Plan, ConfigError> {
+        self.plan_without(&[]).map_err(|error| ConfigError::Plan {
+            scheme: config.scheme.kind.to_string(),
+            message: error.to_string(),
+        })
+    }
+
+    /// The plan that goes on when the workers in `dead` are lost.
+    ///
+    /// # Errors
+    /// As [`gradient_code::replan_without`].
+    pub fn plan_without(&self, dead: &[usize]) -> Result<Plan, PlanError> {
+        let phi = |bits: u8| self.preset.phi(bits, self.dimension);
+        let setting = Setting {
+            partitions: self.partitions,
+            straggle_probabilities: &self.straggle_probabilities,
+            phi: &phi,
+            scaling: self.scaling,
+        };
+        gradient_code::replan_without(dead, &self.scheme, &setting, &self.budget, self.two_track)
+    }
+}
+
+/// The bits that the planner may spend.
+fn budget(config: &Config) -> Budget {
+    match config.total_bits() {
+        Some(total_bits) => Budget { total_bits, min_bits: MIN_BITS as u8, max_bits: config.budget.max_bits },
+        // Nothing is quantized: everybody sends f32, which no width competes with.
+        None => Budget {
+            total_bits: u64::from(PASSTHROUGH_BITS) * config.workers as u64,
+            min_bits: PASSTHROUGH_BITS,
+            max_bits: PASSTHROUGH_BITS,
+        },
+    }
+}
+
+/// Plans `config` for a model of `dimension` coordinates.
+///
+/// # Errors
+/// [`ConfigError::Probability`], or [`ConfigError::Plan`] for what the scheme cannot do.
+pub fn plan(config: &Config, dimension: usize) -> Result<Plan, ConfigError> {
+    PlanInputs::new(config, dimension)?.first_plan(config)
+}
+
+/// p_i of every worker, for the design.
+///
+/// `straggler.probabilities` if set. Otherwise the delay model at the deadline, except for real
+/// stragglers (`inject = "none"`): with a quantile deadline every worker is late with 1 - q by
+/// construction; with a fixed one the model is asked at `seconds / unit_seconds`.
+///
+/// # Errors
+/// [`ConfigError::Probability`] for a p_i of 0 or 1; what [`Config::delay_model`] says.
+pub fn straggle_probabilities(config: &Config) -> Result<Vec<f64>, ConfigError> {
+    let straggler = &config.straggler;
+    let (probabilities, how) = if let Some(given) = &straggler.probabilities {
+        (given.expand(config.workers), "as given".to_owned())
+    } else {
+        let deadline = match (straggler.inject, config.deadline, straggler.unit_seconds) {
+            (Inject::None, Deadline::Quantile(quantile), _) => {
+                return Ok(vec![1.0 - quantile.q; config.workers]);
+            }
+            (Inject::None, Deadline::Seconds(seconds), UnitSeconds::Fixed(unit)) => seconds / unit,
+            _ => straggler.deadline,
+        };
+        let probabilities = config.delay_model()?.straggle_probabilities(deadline);
+        (probabilities, format!("by the delay model at deadline {deadline}"))
+    };
+    match probabilities.iter().position(|p| !(*p > 0.0 && *p < 1.0)) {
+        Some(worker) => Err(ConfigError::Probability { worker, probability: probabilities[worker], how }),
+        None => Ok(probabilities),
+    }
+}
+
+/// l, the model's coordinates, without its data: `model.dimension` if set, else counted from the
+/// model with `model.classes` or the annotation file's categories.
+///
+/// # Errors
+/// [`ConfigError::Missing`] when the number of classes cannot be known, [`ConfigError::Read`] when
+/// the annotation file is not there, [`ConfigError::Plan`] when it is malformed.
+pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
+    if let Some(dimension) = config.model.planned_dimension {
+        return Ok(dimension);
+    }
+    if let Some(problem) = config.convex_problem() {
+        return Ok(problem.dimension);
+    }
+    let refused = |message: String| ConfigError::Plan { scheme: config.scheme.kind.to_string(), message };
+    let Some(model) = config.torch_model() else {
+        return Err(refused("the model is unknown".into()));
+    };
+    let classes = match (config.model.classes, &config.data.train) {
+        (Some(classes), _) => classes as usize,
+        (None, Some(paths)) => {
+            let path = &paths.annotations;
+            if let Err(source) = std::fs::File::open(path) {
+                return Err(ConfigError::Missing {
+                    key: "model.classes".into(),
+                    valid: format!(
+                        "the model's size depends on its classes, and {} cannot be read ({source}); set \
+                         model.classes or model.dimension, or make the data set first",
+                        path.display()
+                    ),
+                });
+            }
+            let lists = coco::Annotations::read(path).map_err(|error| refused(error.to_string()))?;
+            lists.categories.len() + 1
+        }
+        (None, None) => {
+            return Err(ConfigError::Missing {
+                key: "model.classes".into(),
+                valid: "the model's size depends on its classes: set model.classes, model.dimension or \
+                        data.train_annotations"
+                    .into(),
+            });
+        }
+    };
+    parameter_count(&model, classes).map_err(|error| refused(error.to_string()))
+}
+
+/// Trainable parameters of a network with `classes` outputs, the background included; it is built,
+/// not filled.
+fn parameter_count(model: &ModelConfig, classes: usize) -> Result<usize, TorchError> {
+    let store = Store::new(torch_models::device("cpu", 0)?);
+    let (root, outputs) = (store.root(), classes as i64);
+    match *model {
+        ModelConfig::TinySsd { width, .. } => drop(TinySsd::new(&root, i64::from(width), outputs)?),
+        ModelConfig::SsdLite { norm, .. } => drop(SsdLite::new(&root, outputs, norm)?),
+        // A classifier has no background.
+        ModelConfig::Cnn { width, .. } => drop(Cnn::new(&root, i64::from(width), outputs - 1)?),
+    }
+    Ok(store.into_parts().0.iter().map(|parameter| parameter.tensor.numel()).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::from_text;
+
+    fn config(text: &str) -> Config {
+        from_text(text, Path::new("x.toml")).unwrap_or_else(|error| panic!("{error}")).config
+    }
+
+    /// k = n = 10, psi = linspace(0.1, 2, 10), tau = 1.1 and the balanced eta: the optimal residual
+    /// bits, F = S and n^2/S, computed independently of this program.
+    #[test]
+    fn the_papers_setting_gives_the_golden_rows() {
+        for (residual, bits, s, bound) in [
+            (10, [0, 0, 0, 0, 0, 2, 2, 2, 2, 2], 0.745010063, 134.226375),
+            (50, [0, 0, 0, 7, 7, 7, 7, 7, 7, 8], 0.980473978, 101.991488),
+        ] {
+            let config = config(&format!(
+                "workers = 10\nbudget.residual_bits = {residual}\nbudget.scaling = {{ balanced = 1.0 }}\n\
+                 codec.preset = 'qsgd'\nstraggler.rate = {{ linspace = [0.1, 2.0] }}"
+            ));
+            let plan = plan(&config, 3_440_060).unwrap();
+            let residuals: Vec<u8> = plan.workers.iter().map(|worker| worker.bits - 2).collect();
+            assert_eq!(residuals, bits);
+            assert!((plan.prediction.scaling_s - s).abs() < 1e-9, "{}", plan.prediction.scaling_s);
+            assert!((plan.prediction.error_bound - bound).abs() < 1e-6, "{}", plan.prediction.error_bound);
+        }
+    }
+
+    #[test]
+    fn probabilities_follow_the_deadline_that_is_in_force() {
+        let base = "workers = 2\nbudget.mean_bits = 4\nstraggler.rate = 2\n";
+        let p = |text: &str| straggle_probabilities(&config(&format!("{base}{text}")));
+        let model = (-2.0f64 * (1.1 - 1.0)).exp();
+        assert_eq!(p("").unwrap(), [model; 2]);
+        assert_eq!(p("straggler.probabilities = [0.25, 0.5]").unwrap(), [0.25, 0.5]);
+        let real = "straggler.inject = 'none'\n";
+        assert_eq!(p(&format!("{real}deadline.quantile = {{ q = 0.75 }}")).unwrap(), [0.25; 2]);
+        let seconds = p(&format!("{real}deadline.seconds = 3\nstraggler.unit_seconds = 2")).unwrap();
+        assert_eq!(seconds, [(-2.0f64 * 0.5).exp(); 2]);
+        // exp(-2 x 999) is 0 in floating point.
+        let error = p("straggler.deadline = 1000").unwrap_err().to_string();
+        assert!(error.contains("worker 0") && error.contains("is 0"), "{error}");
+    }
+
+    #[test]
+    fn unquantized_schemes_plan_with_f32() {
+        for text in ["codec.preset = 'f32'", "scheme.kind = 'sgd'", "scheme.kind = 'osgc'\ncodec.preset = 'f32'"] {
+            let plan = plan(&config(&format!("workers = 4\n{text}")), 100).unwrap();
+            assert!(plan.workers.iter().all(|worker| worker.bits == PASSTHROUGH_BITS), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_known_without_data() {
+        let base = "workers = 4\nbudget.mean_bits = 4\n";
+        let size = |text: &str| dimension(&config(&format!("{base}{text}")));
+        assert_eq!(size("model.dimension = 12").unwrap(), 12);
+        assert_eq!(size("model.kind = 'least-squares'\nmodel.dimension = 7").unwrap(), 7);
+        // torchvision's ssdlite320_mobilenet_v3_large with 91 classes.
+        assert_eq!(size("model.kind = 'ssdlite'\nmodel.classes = 91").unwrap(), 3_440_060);
+        assert!(size("").unwrap_err().to_string().contains("model.classes"));
+    }
+}

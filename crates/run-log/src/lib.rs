@@ -50,7 +50,7 @@ pub use lock::{JobId, LockFile};
 pub use reader::{Evaluation, PlanEntry, RunReader};
 pub use record::{AttributeValue, PlanRecord, RunInfo, Segment};
 pub use summary::{
-    MetricAt, LossSummary, Metrics, Seconds, Summary, Totals, WorkerSummary, exponential_average,
+    LossSummary, MetricAt, Metrics, Seconds, Summary, Totals, WorkerSummary, exponential_average,
     quantile, smaller_is_better, smoothing_span, summarise,
 };
 pub use writer::{CommitWarning, RunLog};

@@ -16,13 +16,23 @@ const PER_WORKER: &str = "per_worker/";
 /// # Errors
 /// Exit code 2 if a run lacks a series.
 pub fn json(runs: &[Run], series: &[String]) -> Outcome<Value> {
-    let mut objects = runs.iter().map(|run| object(run, series)).collect::<Outcome<Vec<Value>>>()?;
-    Ok(if objects.len() == 1 { objects.remove(0) } else { json!({ "runs": objects }) })
+    let mut objects = runs
+        .iter()
+        .map(|run| object(run, series))
+        .collect::<Outcome<Vec<Value>>>()?;
+    Ok(if objects.len() == 1 {
+        objects.remove(0)
+    } else {
+        json!({ "runs": objects })
+    })
 }
 
 fn object(run: &Run, names: &[String]) -> Outcome<Value> {
     let Ok(Value::Object(mut object)) = serde_json::to_value(&run.summary) else {
-        return Err(Failure::new(crate::exit::BUG, "failed to write the summary as JSON"));
+        return Err(Failure::new(
+            crate::exit::BUG,
+            "failed to write the summary as JSON",
+        ));
     };
     let evaluation = run.reader.evaluation().map_err(failure)?;
     object.insert(
@@ -42,16 +52,29 @@ fn object(run: &Run, names: &[String]) -> Outcome<Value> {
 
 /// Numbers that are whole are written as such: counts of bits are integers in the log too.
 fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 9e15 { json!(value as i64) } else { json!(value) }
+    if value.fract() == 0.0 && value.abs() < 9e15 {
+        json!(value as i64)
+    } else {
+        json!(value)
+    }
 }
 
 fn values(run: &RunReader, name: &str) -> Outcome<Value> {
     Ok(match name.strip_prefix(PER_WORKER) {
         Some(name) => {
             let matrix = run.per_worker(name).map_err(failure)?;
-            matrix.rows().into_iter().map(|row| row.iter().map(|&value| number(value)).collect::<Value>()).collect()
+            matrix
+                .rows()
+                .into_iter()
+                .map(|row| row.iter().map(|&value| number(value)).collect::<Value>())
+                .collect()
         }
-        None => run.series(name).map_err(failure)?.into_iter().map(number).collect(),
+        None => run
+            .series(name)
+            .map_err(failure)?
+            .into_iter()
+            .map(number)
+            .collect(),
     })
 }
 
@@ -63,14 +86,24 @@ fn values(run: &RunReader, name: &str) -> Outcome<Value> {
 pub fn csv(runs: &[Run], series: &[String]) -> Outcome<String> {
     let mut names = series.to_vec();
     if names.is_empty() {
-        let first = runs.first().map_or(Ok(vec![]), |run| run.reader.series_names()).map_err(failure)?;
-        names = first.into_iter().filter(|name| name != "iteration").collect();
+        let first = runs
+            .first()
+            .map_or(Ok(vec![]), |run| run.reader.series_names())
+            .map_err(failure)?;
+        names = first
+            .into_iter()
+            .filter(|name| name != "iteration")
+            .collect();
     }
     names.retain(|name| name != "iteration");
     names.insert(0, "iteration".into());
 
     // Runs may differ in workers; the widest decides, and the others leave the rest empty.
-    let workers = runs.iter().map(|run| run.reader.workers()).max().unwrap_or(0);
+    let workers = runs
+        .iter()
+        .map(|run| run.reader.workers())
+        .max()
+        .unwrap_or(0);
     let mut text = String::new();
     if runs.len() > 1 {
         text.push_str("run,");
@@ -95,7 +128,10 @@ pub fn csv(runs: &[Run], series: &[String]) -> Outcome<String> {
                     let matrix = run.reader.per_worker(name).map_err(failure)?;
                     columns.extend(matrix.columns().into_iter().map(|column| column.to_vec()));
                     let missing = workers - run.reader.workers();
-                    columns.extend(std::iter::repeat_n(vec![f64::NAN; run.reader.len()], missing));
+                    columns.extend(std::iter::repeat_n(
+                        vec![f64::NAN; run.reader.len()],
+                        missing,
+                    ));
                 }
                 None => columns.push(run.reader.series(name).map_err(failure)?),
             }
@@ -119,7 +155,11 @@ pub fn csv(runs: &[Run], series: &[String]) -> Outcome<String> {
 
 /// RFC 4180: fields with commas, quotes or line ends are quoted, quotes inside doubled.
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -131,7 +171,12 @@ mod tests {
     fn the_json_of_one_run_has_the_documented_keys() {
         let dir = tempfile::tempdir().unwrap();
         let run = opened(dir.path(), "one", 4);
-        let object = json(&[run], &["loss".into(), "per_worker/late_iterations".into()]).ok().unwrap();
+        let object = json(
+            &[run],
+            &["loss".into(), "per_worker/late_iterations".into()],
+        )
+        .ok()
+        .unwrap();
         for pointer in [
             "/attributes/schema",
             "/iterations",
@@ -151,7 +196,10 @@ mod tests {
         assert_eq!(object["totals"]["bits_up"], 23_000);
         assert_eq!(object["totals"]["late_per_worker"], json!([0, 2, 0]));
         assert_eq!(object["series"]["loss"][1], 1);
-        assert_eq!(object["series"]["per_worker/late_iterations"][1], json!([0, 1, -1]));
+        assert_eq!(
+            object["series"]["per_worker/late_iterations"][1],
+            json!([0, 1, -1])
+        );
         // Not measured is null, not a number and not missing.
         assert_eq!(object["relative_error_median"], Value::Null);
     }
@@ -163,18 +211,28 @@ mod tests {
         let object = json(&runs, &[]).ok().unwrap();
         assert_eq!(object["runs"][1]["iterations"], 3);
         let text = csv(&runs, &["loss".into()]).ok().unwrap();
-        assert_eq!(text.lines().collect::<Vec<_>>()[..4], ["run,iteration,loss", "a,0,2", "a,1,1", "b,0,2"]);
+        assert_eq!(
+            text.lines().collect::<Vec<_>>()[..4],
+            ["run,iteration,loss", "a,0,2", "a,1,1", "b,0,2"]
+        );
     }
 
     #[test]
     fn csv_has_a_line_per_iteration_and_leaves_gaps_empty() {
         let dir = tempfile::tempdir().unwrap();
         let runs = [opened(dir.path(), "one", 2)];
-        let text = csv(&runs, &["per_worker/arrival_time".into(), "bits_up".into()]).ok().unwrap();
-        assert_eq!(text, "iteration,arrival_time_0,arrival_time_1,arrival_time_2,bits_up\n0,0.125,0.25,,7000\n1,0.125,,,4500\n");
+        let text = csv(&runs, &["per_worker/arrival_time".into(), "bits_up".into()])
+            .ok()
+            .unwrap();
+        assert_eq!(
+            text,
+            "iteration,arrival_time_0,arrival_time_1,arrival_time_2,bits_up\n0,0.125,0.25,,7000\n1,0.125,,,4500\n"
+        );
         let all = csv(&runs, &[]).ok().unwrap();
         assert_eq!(all.lines().count(), 3);
-        assert!(all.starts_with("iteration,") && all.lines().next().unwrap().contains("seconds_wait"));
+        assert!(
+            all.starts_with("iteration,") && all.lines().next().unwrap().contains("seconds_wait")
+        );
     }
 
     #[test]
@@ -182,8 +240,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let runs = [opened(dir.path(), "one", 2)];
         for name in ["lost", "per_worker/lost"] {
-            assert_eq!(json(&runs, &[name.into()]).err().unwrap().code, crate::exit::USAGE);
-            assert_eq!(csv(&runs, &[name.into()]).err().unwrap().code, crate::exit::USAGE);
+            assert_eq!(
+                json(&runs, &[name.into()]).err().unwrap().code,
+                crate::exit::USAGE
+            );
+            assert_eq!(
+                csv(&runs, &[name.into()]).err().unwrap().code,
+                crate::exit::USAGE
+            );
         }
     }
 

@@ -14,7 +14,11 @@ pub fn significant(value: f64, digits: usize) -> String {
     }
     let decimals = (digits as i32 - 1 - magnitude).max(0) as usize;
     let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }
 
 /// SI prefixes from one up, by powers of 1000.
@@ -22,7 +26,11 @@ const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
 
 /// The factor and SI prefix that bring `value` to between 1 and 1000, not below one.
 pub fn si_prefix(value: f64) -> (f64, &'static str) {
-    let power = if value.abs() >= 1.0 { (value.abs().log10() / 3.0 + 1e-9).floor() as usize } else { 0 };
+    let power = if value.abs() >= 1.0 {
+        (value.abs().log10() / 3.0 + 1e-9).floor() as usize
+    } else {
+        0
+    };
     let power = power.min(PREFIXES.len() - 1);
     (1000f64.powi(power as i32), PREFIXES[power])
 }
@@ -51,13 +59,21 @@ pub fn duration(seconds: f64) -> String {
         s if s.abs() < 0.9995 => format!("{} ms", significant(s * 1e3, 3)),
         s if s.abs() < 119.5 => format!("{} s", significant(s, 3)),
         _ if whole < 7200.0 => format!("{} min {:02} s", (whole / 60.0).floor(), whole % 60.0),
-        _ => format!("{} h {:02} min", (whole / 3600.0).floor(), (whole % 3600.0 / 60.0).floor()),
+        _ => format!(
+            "{} h {:02} min",
+            (whole / 3600.0).floor(),
+            (whole % 3600.0 / 60.0).floor()
+        ),
     }
 }
 
 /// `12.3%`.
 pub fn percent(fraction: f64) -> String {
-    if fraction.is_finite() { format!("{:.1}%", 100.0 * fraction) } else { "-".to_owned() }
+    if fraction.is_finite() {
+        format!("{:.1}%", 100.0 * fraction)
+    } else {
+        "-".to_owned()
+    }
 }
 
 #[cfg(test)]

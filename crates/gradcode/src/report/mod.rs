@@ -63,7 +63,10 @@ pub fn run(args: &ReportArgs) -> Outcome {
     }
     if let Some(directory) = &args.svg {
         let written = figures::write(&runs, directory)?;
-        let names: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+        let names: Vec<String> = written
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         eprintln!("figures: {}", names.join(" "));
     }
     Ok(())
@@ -74,7 +77,11 @@ fn open(paths: &[PathBuf]) -> Outcome<Vec<Run>> {
     for path in paths {
         let reader = RunReader::open(path).map_err(failure)?;
         let summary = summarise(&reader).map_err(failure)?;
-        runs.push(Run { label: summary.title.clone(), reader, summary });
+        runs.push(Run {
+            label: summary.title.clone(),
+            reader,
+            summary,
+        });
     }
     label(&mut runs);
     Ok(runs)
@@ -83,12 +90,21 @@ fn open(paths: &[PathBuf]) -> Outcome<Vec<Run>> {
 /// Runs go by their titles where these tell them apart, and by their directories otherwise.
 fn label(runs: &mut [Run]) {
     let titles: Vec<String> = runs.iter().map(|run| run.summary.title.clone()).collect();
-    let distinct = titles.iter().enumerate().all(|(i, title)| !title.is_empty() && !titles[..i].contains(title));
+    let distinct = titles
+        .iter()
+        .enumerate()
+        .all(|(i, title)| !title.is_empty() && !titles[..i].contains(title));
     if !distinct {
         for run in runs {
             let path = run.reader.path();
-            let name = path.parent().and_then(|parent| parent.file_name()).or(path.file_name());
-            run.label = name.map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+            let name = path
+                .parent()
+                .and_then(|parent| parent.file_name())
+                .or(path.file_name());
+            run.label = name.map_or_else(
+                || path.display().to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            );
         }
     }
 }
@@ -101,7 +117,9 @@ fn failure(error: LogError) -> Failure {
             Failure::usage(message).hint("name a run directory, or the run.h5 in it")
         }
         LogError::Io { .. } => Failure::new(ENVIRONMENT, message),
-        LogError::SchemaVersion { .. } => Failure::usage(message).hint("use the gradcode that wrote the run"),
+        LogError::SchemaVersion { .. } => {
+            Failure::usage(message).hint("use the gradcode that wrote the run")
+        }
         _ => Failure::usage(message),
     }
 }
@@ -117,7 +135,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let missing = open(&[dir.path().join("nowhere")]).err().unwrap();
         assert_eq!(missing.code, USAGE);
-        assert!(missing.message.contains("nowhere") && missing.message.contains("No such file"), "{missing}");
+        assert!(
+            missing.message.contains("nowhere") && missing.message.contains("No such file"),
+            "{missing}"
+        );
         let foreign = dir.path().join("foreign.h5");
         std::fs::write(&foreign, "no HDF5").unwrap();
         let foreign = open(&[foreign]).err().unwrap();
@@ -132,7 +153,12 @@ mod tests {
         for path in &paths {
             written(path, "same", 3);
         }
-        let labels: Vec<_> = open(&paths).ok().unwrap().into_iter().map(|run| run.label).collect();
+        let labels: Vec<_> = open(&paths)
+            .ok()
+            .unwrap()
+            .into_iter()
+            .map(|run| run.label)
+            .collect();
         assert_eq!(labels, ["a", "b"]);
         assert_eq!(open(&paths[..1]).ok().unwrap()[0].label, "same");
     }

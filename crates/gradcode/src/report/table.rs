@@ -22,7 +22,10 @@ struct Section {
 
 impl Section {
     fn new(heading: &'static str) -> Self {
-        Self { heading, rows: vec![] }
+        Self {
+            heading,
+            rows: vec![],
+        }
     }
 
     fn row(&mut self, label: impl Into<String>, runs: &[Run], value: impl Fn(&Summary) -> String) {
@@ -37,15 +40,31 @@ impl Section {
 /// The whole report.
 pub fn render(runs: &[Run]) -> String {
     let sections = [facts(runs), quality(runs), time(runs), traffic(runs)];
-    let label_width =
-        sections.iter().flat_map(|section| &section.rows).map(|(label, _)| label.chars().count()).max().unwrap_or(0) + 2;
+    let label_width = sections
+        .iter()
+        .flat_map(|section| &section.rows)
+        .map(|(label, _)| label.chars().count())
+        .max()
+        .unwrap_or(0)
+        + 2;
     let column_of = |i: usize| {
-        let widest = sections.iter().flat_map(|section| &section.rows).map(|(_, values)| values[i].chars().count()).max();
+        let widest = sections
+            .iter()
+            .flat_map(|section| &section.rows)
+            .map(|(_, values)| values[i].chars().count())
+            .max();
         widest.unwrap_or(0).max(runs[i].label.chars().count())
     };
     let several = runs.len() > 1;
-    let widths: Vec<usize> =
-        (0..runs.len()).map(|i| if several { column_of(i).min(COLUMN) } else { column_of(i) }).collect();
+    let widths: Vec<usize> = (0..runs.len())
+        .map(|i| {
+            if several {
+                column_of(i).min(COLUMN)
+            } else {
+                column_of(i)
+            }
+        })
+        .collect();
 
     let mut text = String::new();
     if let [run] = runs {
@@ -81,7 +100,10 @@ fn shortened(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain(['\u{2026}']).collect()
+    text.chars()
+        .take(width.saturating_sub(1))
+        .chain(['\u{2026}'])
+        .collect()
 }
 
 fn attribute(summary: &Summary, name: &str) -> String {
@@ -106,61 +128,97 @@ fn facts(runs: &[Run]) -> Section {
     });
     section.row("by", runs, |s| {
         let commit: String = attribute(s, "git_commit").chars().take(10).collect();
-        let dirty = if attribute(s, "git_dirty") == "1" { " with local changes" } else { "" };
-        let commit = if commit.is_empty() { String::new() } else { format!(", commit {commit}{dirty}") };
+        let dirty = if attribute(s, "git_dirty") == "1" {
+            " with local changes"
+        } else {
+            ""
+        };
+        let commit = if commit.is_empty() {
+            String::new()
+        } else {
+            format!(", commit {commit}{dirty}")
+        };
         format!("{}{commit}", attribute(s, "source"))
     });
     section.row("seed", runs, |s| attribute(s, "seed"));
     section.row("iterations", runs, |s| s.iterations.to_string());
-    section.row("workers", runs, |s| match attribute(s, "mpi_ranks").parse() {
-        Ok(0u64) | Err(_) => s.workers.to_string(),
-        Ok(ranks) => format!("{} on {ranks} ranks", s.workers),
+    section.row("workers", runs, |s| {
+        match attribute(s, "mpi_ranks").parse() {
+            Ok(0u64) | Err(_) => s.workers.to_string(),
+            Ok(ranks) => format!("{} on {ranks} ranks", s.workers),
+        }
     });
     section.row("hosts", runs, |s| attribute(s, "hosts"));
     section.row("device", runs, |s| attribute(s, "device"));
-    section.row("parameters", runs, |s| match attribute(s, "dimension").as_str() {
-        "0" => String::new(),
-        text => text.to_owned(),
+    section.row("parameters", runs, |s| {
+        match attribute(s, "dimension").as_str() {
+            "0" => String::new(),
+            text => text.to_owned(),
+        }
     });
     section.row("scheme", runs, |s| match s.plans {
         0 | 1 => s.scheme.clone(),
         plans => format!("{}, planned {plans} times", s.scheme),
     });
-    section.row("bits per coordinate", runs, |s| bits_per_coordinate(&s.per_worker));
+    section.row("bits per coordinate", runs, |s| {
+        bits_per_coordinate(&s.per_worker)
+    });
     section
 }
 
 /// `6 6 7 7`, or the range and mean of more than 12 workers.
 fn bits_per_coordinate(workers: &[WorkerSummary]) -> String {
-    let bits: Vec<i64> = workers.iter().filter_map(|worker| worker.bits_per_coordinate).collect();
-    let (Some(least), Some(most)) = (bits.iter().min(), bits.iter().max()) else { return String::new() };
+    let bits: Vec<i64> = workers
+        .iter()
+        .filter_map(|worker| worker.bits_per_coordinate)
+        .collect();
+    let (Some(least), Some(most)) = (bits.iter().min(), bits.iter().max()) else {
+        return String::new();
+    };
     let sum: i64 = bits.iter().sum();
     if bits.len() <= 12 {
         let list: Vec<String> = bits.iter().map(ToString::to_string).collect();
         format!("{} (sum {sum})", list.join(" "))
     } else {
-        format!("{least} to {most}, mean {} (sum {sum})", significant(sum as f64 / bits.len() as f64, 3))
+        format!(
+            "{least} to {most}, mean {} (sum {sum})",
+            significant(sum as f64 / bits.len() as f64, 3)
+        )
     }
 }
 
 fn quality(runs: &[Run]) -> Section {
     let mut section = Section::new("quality");
-    section.row("training loss, first", runs, |s| significant(s.loss.first, 4));
+    section.row("training loss, first", runs, |s| {
+        significant(s.loss.first, 4)
+    });
     section.row("training loss, last", runs, |s| significant(s.loss.last, 4));
-    section.row("training loss, lowest (smoothed)", runs, |s| significant(s.loss.minimum, 4));
-    let mut names: Vec<&String> = runs.iter().flat_map(|run| run.summary.metrics.r#final.keys()).collect();
+    section.row("training loss, lowest (smoothed)", runs, |s| {
+        significant(s.loss.minimum, 4)
+    });
+    let mut names: Vec<&String> = runs
+        .iter()
+        .flat_map(|run| run.summary.metrics.r#final.keys())
+        .collect();
     names.sort();
     names.dedup();
     for name in names {
         section.row(format!("held-out {name}, final"), runs, |s| {
-            s.metrics.r#final.get(name).map(|m| significant(m.value, 4)).unwrap_or_default()
+            s.metrics
+                .r#final
+                .get(name)
+                .map(|m| significant(m.value, 4))
+                .unwrap_or_default()
         });
         section.row(format!("held-out {name}, best"), runs, |s| {
             let best = s.metrics.best.get(name);
-            best.map(|m| format!("{} after {}", significant(m.value, 4), m.iteration)).unwrap_or_default()
+            best.map(|m| format!("{} after {}", significant(m.value, 4), m.iteration))
+                .unwrap_or_default()
         });
     }
-    section.row("gradient's relative error, median", runs, |s| significant(s.relative_error_median, 3));
+    section.row("gradient's relative error, median", runs, |s| {
+        significant(s.relative_error_median, 3)
+    });
     section
 }
 
@@ -172,17 +230,31 @@ fn time(runs: &[Run]) -> Section {
     };
     section.row("all iterations", runs, |s| match s.totals.seconds.round {
         whole if whole > 0.0 => {
-            format!("{:<13}{:>6} per second", duration(whole), significant(s.iterations as f64 / whole, 3))
+            format!(
+                "{:<13}{:>6} per second",
+                duration(whole),
+                significant(s.iterations as f64 / whole, 3)
+            )
         }
         _ => String::new(),
     });
-    section.row("waiting for workers", runs, |s| share(s.totals.seconds.wait, s));
+    section.row("waiting for workers", runs, |s| {
+        share(s.totals.seconds.wait, s)
+    });
+    section.row("  the slowest on time, computing", runs, |s| {
+        share(s.totals.seconds.compute, s)
+    });
+    section.row("  the slowest on time, encoding", runs, |s| {
+        share(s.totals.seconds.encode, s)
+    });
     section.row("decoding", runs, |s| share(s.totals.seconds.decode, s));
     section.row("optimizer step", runs, |s| share(s.totals.seconds.step, s));
-    section.row("log and checkpoints", runs, |s| share(s.totals.seconds.log, s));
-    section.row("rest (models sent, evaluation)", runs, |s| share(s.totals.seconds.other, s));
-    section.row("slowest workers' computing", runs, |s| share(s.totals.seconds.compute, s));
-    section.row("slowest workers' encoding", runs, |s| share(s.totals.seconds.encode, s));
+    section.row("log and checkpoints", runs, |s| {
+        share(s.totals.seconds.log, s)
+    });
+    section.row("rest (models sent, evaluation)", runs, |s| {
+        share(s.totals.seconds.other, s)
+    });
     section
 }
 
@@ -190,28 +262,50 @@ fn traffic(runs: &[Run]) -> Section {
     let mut section = Section::new("what was sent");
     let bits = |bits: u64| si(bits as f64, "bit");
     section.row("workers to master", runs, |s| bits(s.totals.bits_up));
-    section.row("  of this, quantized gradients", runs, |s| bits(s.totals.bits_up_payload));
-    section.row("  had nobody been late", runs, |s| bits(s.totals.bits_up_offered));
-    section.row("  the same gradients as f32", runs, |s| s.totals.bits_up_f32.map(bits).unwrap_or_default());
-    section.row("compression saved", runs, |s| match s.totals.compression_saved {
-        saved if saved < 0.0 => format!("nothing (cost {})", percent(-saved)),
-        saved => percent(saved),
+    section.row("  of this, quantized gradients", runs, |s| {
+        bits(s.totals.bits_up_payload)
     });
-    section.row("  in time, on links below", runs, |s| match s.totals.compression_pays_below {
-        speed if speed > 0.0 && s.totals.seconds.round > 0.0 => si(speed, "bit/s"),
-        _ => String::new(),
+    section.row("  had nobody been late", runs, |s| {
+        bits(s.totals.bits_up_offered)
+    });
+    section.row("  the same gradients as f32", runs, |s| {
+        s.totals.bits_up_f32.map(bits).unwrap_or_default()
+    });
+    section.row("compression saved", runs, |s| {
+        match s.totals.compression_saved {
+            saved if saved < 0.0 => format!("nothing (cost {})", percent(-saved)),
+            saved => percent(saved),
+        }
+    });
+    section.row("  in time, on links below", runs, |s| {
+        match s.totals.compression_pays_below {
+            speed if speed > 0.0 && s.totals.seconds.round > 0.0 => si(speed, "bit/s"),
+            _ => String::new(),
+        }
     });
     section.row("master to workers", runs, |s| bits(s.totals.bits_down));
     section.row("gradients on time", runs, |s| {
-        let Summary { totals, responders_mean, .. } = s;
-        format!("{} ({} per iteration)", totals.responders, significant(*responders_mean, 3))
+        let Summary {
+            totals,
+            responders_mean,
+            ..
+        } = s;
+        format!(
+            "{} ({} per iteration)",
+            totals.responders,
+            significant(*responders_mean, 3)
+        )
     });
     section.row("gradients late", runs, |s| {
         let asked = s.totals.responders + s.totals.late + s.totals.refused;
         if asked == 0 {
             return String::new();
         }
-        format!("{} ({})", s.totals.late, percent(s.totals.late as f64 / asked as f64))
+        format!(
+            "{} ({})",
+            s.totals.late,
+            percent(s.totals.late as f64 / asked as f64)
+        )
     });
     section.row("frames refused", runs, |s| s.totals.refused.to_string());
     section
@@ -225,20 +319,38 @@ fn workers(text: &mut String, run: &Run, several: bool) {
         order.sort_by(|&a, &b| late_share(b).total_cmp(&late_share(a)).then(a.cmp(&b)));
         order.truncate(WORKERS_SHOWN);
     }
-    let of_run = if several { format!(" of {}", run.label) } else { String::new() };
+    let of_run = if several {
+        format!(" of {}", run.label)
+    } else {
+        String::new()
+    };
     if all.len() > WORKERS_SHOWN {
-        let _ = writeln!(text, "\nworkers{of_run}, the {WORKERS_SHOWN} of {} late most often (--json lists all)", all.len());
+        let _ = writeln!(
+            text,
+            "\nworkers{of_run}, the {WORKERS_SHOWN} of {} late most often (--json lists all)",
+            all.len()
+        );
     } else {
         let _ = writeln!(text, "\nworkers{of_run}");
     }
     let _ = writeln!(
         text,
         "  {:>6}  {:>4}  {:>10}  {:>7}  {:>14}  {:>14}  {:>9}  {:>9}  {:>9}",
-        "worker", "bits", "partitions", "planned", "late", "arrival median", "90%", "compute", "encode"
+        "worker",
+        "bits",
+        "partitions",
+        "planned",
+        "late",
+        "arrival median",
+        "90%",
+        "compute",
+        "encode"
     );
     for i in order {
         let worker = &all[i];
-        let optional = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let optional = |number: Option<i64>| {
+            number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+        };
         let late = match worker.asked {
             0 => "not asked".to_owned(),
             _ => format!("{} ({})", worker.late, percent(late_share(i))),
@@ -268,8 +380,15 @@ mod tests {
         let text = render(&[opened(dir.path(), "the title", 10)]);
         assert!(text.starts_with("the title\n"), "{text}");
         let value = |label: &str| {
-            let line = text.lines().find(|line| line.trim_start().starts_with(label));
-            line.unwrap_or_else(|| panic!("no {label} in\n{text}")).split_once(label).unwrap().1.trim().to_owned()
+            let line = text
+                .lines()
+                .find(|line| line.trim_start().starts_with(label));
+            line.unwrap_or_else(|| panic!("no {label} in\n{text}"))
+                .split_once(label)
+                .unwrap()
+                .1
+                .trim()
+                .to_owned()
         };
         assert_eq!(value("bits per coordinate"), "4 2 0 (sum 6)");
         assert_eq!(value("held-out AP50, best"), "0.75 after 10");
@@ -277,19 +396,39 @@ mod tests {
         assert_eq!(value("the same gradients as f32"), "480 kbit");
         assert_eq!(value("compression saved"), "88.0%");
         assert_eq!(value("gradients late"), "5 (25.0%)");
-        assert!(!text.contains("relative error"), "rows without values are left out:\n{text}");
-        let of_worker = |i: usize| text.lines().rev().nth(2 - i).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            !text.contains("relative error"),
+            "rows without values are left out:\n{text}"
+        );
+        let of_worker = |i: usize| {
+            text.lines()
+                .rev()
+                .nth(2 - i)
+                .unwrap()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         assert_eq!(of_worker(1), "1 2 1 50.0% 5 (50.0%) 250 ms 250 ms - -");
         assert_eq!(of_worker(2), "2 0 0 90.0% not asked - - - -");
-        assert!(text.lines().all(|line| line.trim_end() == line), "no trailing blanks");
+        assert!(
+            text.lines().all(|line| line.trim_end() == line),
+            "no trailing blanks"
+        );
     }
 
     #[test]
     fn runs_stand_side_by_side() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let text = render(&[opened(a.path(), "a", 10), opened(b.path(), "b", 20)]);
-        let line = text.lines().find(|line| line.contains("iterations")).unwrap();
-        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["iterations", "10", "20"]);
+        let line = text
+            .lines()
+            .find(|line| line.contains("iterations"))
+            .unwrap();
+        assert_eq!(
+            line.split_whitespace().collect::<Vec<_>>(),
+            ["iterations", "10", "20"]
+        );
         assert!(text.contains("workers of b"));
     }
 
@@ -297,12 +436,18 @@ mod tests {
     fn a_run_without_iterations_has_a_report() {
         let dir = tempfile::tempdir().unwrap();
         let text = render(&[opened(dir.path(), "empty", 0)]);
-        assert!(text.contains("iterations") && !text.contains("NaN") && !text.contains("inf"), "{text}");
+        assert!(
+            text.contains("iterations") && !text.contains("NaN") && !text.contains("inf"),
+            "{text}"
+        );
     }
 
     #[test]
     fn long_values_are_cut_by_characters() {
-        assert_eq!(shortened("\u{3b2}\u{3b2}\u{3b2}\u{3b2}", 3), "\u{3b2}\u{3b2}\u{2026}");
+        assert_eq!(
+            shortened("\u{3b2}\u{3b2}\u{3b2}\u{3b2}", 3),
+            "\u{3b2}\u{3b2}\u{2026}"
+        );
         assert_eq!(shortened("abc", 3), "abc");
     }
 }

@@ -9,7 +9,12 @@ use super::Run;
 /// Writes a run of 3 workers: worker 0 always on time, worker 1 late every other time, worker 2 idle.
 pub fn written(directory: &Path, title: &str, iterations: u64) -> PathBuf {
     let path = directory.join("run.h5");
-    let info = RunInfo { title: title.into(), workers: 3, dimension: 1000, ..RunInfo::default() };
+    let info = RunInfo {
+        title: title.into(),
+        workers: 3,
+        dimension: 1000,
+        ..RunInfo::default()
+    };
     let mut log = RunLog::create(&path, &info).unwrap();
     let plan = PlanRecord {
         scheme: "joint".into(),

@@ -7,9 +7,11 @@ use plotters::style::text_anchor::HPos;
 use super::super::format::percent;
 use super::canvas::{self, AXIS, Area, DrawError, INK, MUTED, Size, style, svg, tick};
 
-/// Iterations and workers drawn one by one; of more, neighbours share a cell.
+/// Iterations and workers drawn one by one.
 const COLUMNS: usize = 800;
 const ROWS: usize = 128;
+/// Cells in a row of more iterations than that, which neighbours share.
+const SHARED_COLUMNS: usize = 410;
 
 const ON_TIME: RGBColor = RGBColor(196, 222, 236);
 const LATE: RGBColor = RGBColor(196, 78, 0);
@@ -42,19 +44,25 @@ impl Cell {
         self.on_time + self.late
     }
 
-    /// Late in proportion to those asked; pale where few were asked. In 16 steps, so that equal
+    /// Late in proportion to those asked; pale where few were asked. In 12 steps, so that equal
     /// neighbours can be drawn as one.
     fn colour(&self) -> RGBColor {
-        let steps = |share: f64| (share * 16.0).round() / 16.0;
+        let steps = |share: f64| (share * 12.0).round() / 12.0;
         let late = steps(f64::from(self.late) / f64::from(self.asked().max(1)));
-        let asked = steps(f64::from(self.asked()) / f64::from((self.asked() + self.not_asked).max(1)));
+        let asked =
+            steps(f64::from(self.asked()) / f64::from((self.asked() + self.not_asked).max(1)));
         blend(NOT_ASKED, blend(ON_TIME, LATE, late), asked)
     }
 }
 
 fn blend(from: RGBColor, to: RGBColor, share: f64) -> RGBColor {
-    let channel = |a: u8, b: u8| (f64::from(a) + share * (f64::from(b) - f64::from(a))).round() as u8;
-    RGBColor(channel(from.0, to.0), channel(from.1, to.1), channel(from.2, to.2))
+    let channel =
+        |a: u8, b: u8| (f64::from(a) + share * (f64::from(b) - f64::from(a))).round() as u8;
+    RGBColor(
+        channel(from.0, to.0),
+        channel(from.1, to.1),
+        channel(from.2, to.2),
+    )
 }
 
 /// Counts `late` (iterations x workers) into at most `rows` x `columns` cells, workers by iterations.
@@ -75,27 +83,41 @@ fn aggregated(late: &Array2<f64>, rows: usize, columns: usize) -> Vec<Vec<Cell>>
 /// None in practice: the drawing goes to memory.
 pub fn draw(label: &str, late: &Array2<f64>) -> Result<String, DrawError> {
     let (iterations, workers) = late.dim();
-    let cells = aggregated(late, ROWS, COLUMNS);
+    let columns = if iterations > COLUMNS {
+        SHARED_COLUMNS
+    } else {
+        COLUMNS
+    };
+    let cells = aggregated(late, ROWS, columns);
     let row_height = (420 / cells.len().max(1) as i32).clamp(4, 34);
     let height = row_height * cells.len() as i32;
     let area = (WIDTH - LEFT - RIGHT, height);
     svg((WIDTH as u32, (TOP + height + BOTTOM) as u32), |canvas| {
         heading(canvas, label, late)?;
-        let x = |column: usize, columns: usize| LEFT + (column as i64 * i64::from(area.0) / columns as i64) as i32;
+        let x = |column: usize, columns: usize| {
+            LEFT + (column as i64 * i64::from(area.0) / columns as i64) as i32
+        };
         for (row, cells) in cells.iter().enumerate() {
             let top = TOP + row as i32 * row_height;
             let gap = i32::from(row_height > 8) * 2;
             let mut start = 0;
             for run in cells.chunk_by(|a, b| a.colour() == b.colour()) {
                 let end = start + run.len();
-                let corners = [(x(start, cells.len()), top), (x(end, cells.len()), top + row_height - gap)];
+                let corners = [
+                    (x(start, cells.len()), top),
+                    (x(end, cells.len()), top + row_height - gap),
+                ];
                 canvas.draw(&Rectangle::new(corners, run[0].colour().filled()))?;
                 start = end;
             }
         }
         row_labels(canvas, late, cells.len(), row_height)?;
         iteration_axis(canvas, iterations, TOP + height, x)?;
-        let axis_name = if workers > ROWS { "iterations; neighbouring workers share a row" } else { "iterations" };
+        let axis_name = match (iterations > COLUMNS, workers > ROWS) {
+            (false, false) => "iterations",
+            (true, false) => "iterations, neighbours averaged",
+            (_, true) => "iterations, neighbours and neighbouring workers averaged",
+        };
         let middle = (LEFT + area.0 / 2, TOP + height + 38);
         canvas.draw_text(axis_name, &style(Size::Label, MUTED, HPos::Center), middle)
     })
@@ -109,8 +131,16 @@ fn heading(canvas: &Area<'_>, label: &str, late: &Array2<f64>) -> Result<(), Dra
     let asked = f64::from(all.asked().max(1));
     let mut x = 14;
     for (colour, count, text) in [
-        (ON_TIME, all.on_time, format!("on time {}", percent(f64::from(all.on_time) / asked))),
-        (LATE, all.late, format!("late {}", percent(f64::from(all.late) / asked))),
+        (
+            ON_TIME,
+            all.on_time,
+            format!("on time {}", percent(f64::from(all.on_time) / asked)),
+        ),
+        (
+            LATE,
+            all.late,
+            format!("late {}", percent(f64::from(all.late) / asked)),
+        ),
         (NOT_ASKED, all.not_asked, "not asked".to_owned()),
     ] {
         if count > 0 {
@@ -119,12 +149,31 @@ fn heading(canvas: &Area<'_>, label: &str, late: &Array2<f64>) -> Result<(), Dra
             x += 18 + Size::Label.width(&text) + 26;
         }
     }
-    canvas::write(canvas, "worker", (LEFT - 8, TOP - 14), Size::Label, MUTED, HPos::Right)?;
-    canvas::write(canvas, "late", (WIDTH - RIGHT + 8, TOP - 14), Size::Label, MUTED, HPos::Left)
+    canvas::write(
+        canvas,
+        "worker",
+        (LEFT - 8, TOP - 14),
+        Size::Label,
+        MUTED,
+        HPos::Right,
+    )?;
+    canvas::write(
+        canvas,
+        "late",
+        (WIDTH - RIGHT + 8, TOP - 14),
+        Size::Label,
+        MUTED,
+        HPos::Left,
+    )
 }
 
 /// Each row's worker and share of late iterations, or every so many rows'.
-fn row_labels(canvas: &Area<'_>, late: &Array2<f64>, rows: usize, row_height: i32) -> Result<(), DrawError> {
+fn row_labels(
+    canvas: &Area<'_>,
+    late: &Array2<f64>,
+    rows: usize,
+    row_height: i32,
+) -> Result<(), DrawError> {
     let workers = late.ncols();
     let every = (16 / row_height + i32::from(16 % row_height > 0)).max(1) as usize;
     for row in (0..rows).step_by(every) {
@@ -132,23 +181,48 @@ fn row_labels(canvas: &Area<'_>, late: &Array2<f64>, rows: usize, row_height: i3
         let worker = (row * workers).div_ceil(rows);
         let y = TOP + row as i32 * row_height + row_height / 2;
         let mut cell = Cell::default();
-        late.column(worker).iter().for_each(|&value| cell.count(value));
+        late.column(worker)
+            .iter()
+            .for_each(|&value| cell.count(value));
         let share = match cell.asked() {
             0 => "-".to_owned(),
             asked => percent(f64::from(cell.late) / f64::from(asked)),
         };
-        canvas::write(canvas, &worker.to_string(), (LEFT - 8, y), Size::Label, MUTED, HPos::Right)?;
-        canvas::write(canvas, &share, (WIDTH - RIGHT + 8, y), Size::Label, MUTED, HPos::Left)?;
+        canvas::write(
+            canvas,
+            &worker.to_string(),
+            (LEFT - 8, y),
+            Size::Label,
+            MUTED,
+            HPos::Right,
+        )?;
+        canvas::write(
+            canvas,
+            &share,
+            (WIDTH - RIGHT + 8, y),
+            Size::Label,
+            MUTED,
+            HPos::Left,
+        )?;
     }
     Ok(())
 }
 
-fn iteration_axis(canvas: &Area<'_>, iterations: usize, y: i32, x: impl Fn(usize, usize) -> i32) -> Result<(), DrawError> {
+fn iteration_axis(
+    canvas: &Area<'_>,
+    iterations: usize,
+    y: i32,
+    x: impl Fn(usize, usize) -> i32,
+) -> Result<(), DrawError> {
     let step = round_step(iterations, 8);
     for iteration in (0..=iterations).step_by(step) {
         let x = x(iteration, iterations);
         canvas.draw(&PathElement::new([(x, y), (x, y + 5)], AXIS))?;
-        canvas.draw_text(&tick(iteration as f64), &style(Size::Label, MUTED, HPos::Center), (x, y + 16))?;
+        canvas.draw_text(
+            &tick(iteration as f64),
+            &style(Size::Label, MUTED, HPos::Center),
+            (x, y + 16),
+        )?;
     }
     Ok(())
 }
@@ -176,12 +250,28 @@ mod tests {
 
     #[test]
     fn a_small_map_has_a_cell_for_each() {
-        let cells = aggregated(&map(3, 2, |t, i| [[0.0, 1.0], [2.0, -1.0], [0.0, 0.0]][t][i]), 128, 800);
+        let cells = aggregated(
+            &map(3, 2, |t, i| [[0.0, 1.0], [2.0, -1.0], [0.0, 0.0]][t][i]),
+            128,
+            800,
+        );
         assert_eq!(cells.len(), 2);
-        let late = Cell { late: 1, ..Cell::default() };
-        let on_time = Cell { on_time: 1, ..Cell::default() };
-        let not_asked = Cell { not_asked: 1, ..Cell::default() };
-        assert_eq!(cells, [vec![on_time, late, on_time], vec![late, not_asked, on_time]]);
+        let late = Cell {
+            late: 1,
+            ..Cell::default()
+        };
+        let on_time = Cell {
+            on_time: 1,
+            ..Cell::default()
+        };
+        let not_asked = Cell {
+            not_asked: 1,
+            ..Cell::default()
+        };
+        assert_eq!(
+            cells,
+            [vec![on_time, late, on_time], vec![late, not_asked, on_time]]
+        );
     }
 
     #[test]
@@ -195,15 +285,28 @@ mod tests {
             sum.late += cell.late;
             sum.not_asked += cell.not_asked;
             let size = cell.asked() + cell.not_asked;
-            assert!((6..=12).contains(&size), "2 or 3 workers by 3 or 4 iterations, not {size}");
+            assert!(
+                (6..=12).contains(&size),
+                "2 or 3 workers by 3 or 4 iterations, not {size}"
+            );
         }
         let expected = |kind: f64| late.iter().filter(|&&value| value == kind).count() as u32;
-        assert_eq!((sum.on_time, sum.late, sum.not_asked), (expected(0.0), expected(1.0), expected(-1.0)));
+        assert_eq!(
+            (sum.on_time, sum.late, sum.not_asked),
+            (expected(0.0), expected(1.0), expected(-1.0))
+        );
     }
 
     #[test]
     fn colours_follow_the_share_of_late() {
-        let cell = |on_time, late, not_asked| Cell { on_time, late, not_asked }.colour();
+        let cell = |on_time, late, not_asked| {
+            Cell {
+                on_time,
+                late,
+                not_asked,
+            }
+            .colour()
+        };
         assert_eq!(cell(5, 0, 0), ON_TIME);
         assert_eq!(cell(0, 5, 0), LATE);
         assert_eq!(cell(0, 0, 5), NOT_ASKED);
@@ -213,15 +316,28 @@ mod tests {
 
     #[test]
     fn steps_are_round() {
-        for (length, step) in [(1, 1), (8, 1), (9, 2), (600, 100), (2501, 500), (100_000, 20_000)] {
+        for (length, step) in [
+            (1, 1),
+            (8, 1),
+            (9, 2),
+            (600, 100),
+            (2501, 500),
+            (100_000, 20_000),
+        ] {
             assert_eq!(round_step(length, 8), step);
         }
     }
 
     #[test]
     fn the_file_stays_small() {
-        let svg = draw("large", &map(20_000, 500, |t, i| f64::from((t * 7919 + i * 104_729) % 10 == 0))).unwrap();
-        assert!(svg.len() < 12_000_000, "{}", svg.len());
+        let svg = draw(
+            "large",
+            &map(20_000, 500, |t, i| {
+                f64::from((t * 7919 + i * 104_729) % 10 == 0)
+            }),
+        )
+        .unwrap();
+        assert!(svg.len() < 6_000_000, "{}", svg.len());
         let quiet = draw("quiet", &map(20_000, 500, |_, _| 0.0)).unwrap();
         assert!(quiet.len() < 100_000, "{}", quiet.len());
     }

@@ -58,19 +58,41 @@ impl Size {
 /// A style for text of one size and colour, anchored by `horizontal` and its middle.
 pub fn style(size: Size, colour: RGBColor, horizontal: HPos) -> TextStyle<'static> {
     let font = match size {
-        Size::Title => FontDesc::new(FontFamily::SansSerif, f64::from(size.points()), FontStyle::Bold),
-        Size::Label => FontDesc::new(FontFamily::SansSerif, f64::from(size.points()), FontStyle::Normal),
+        Size::Title => FontDesc::new(
+            FontFamily::SansSerif,
+            f64::from(size.points()),
+            FontStyle::Bold,
+        ),
+        Size::Label => FontDesc::new(
+            FontFamily::SansSerif,
+            f64::from(size.points()),
+            FontStyle::Normal,
+        ),
     };
-    TextStyle { font, color: colour.to_backend_color(), pos: Pos::new(horizontal, VPos::Center) }
+    TextStyle {
+        font,
+        color: colour.to_backend_color(),
+        pos: Pos::new(horizontal, VPos::Center),
+    }
 }
 
 /// Writes `text` with its left end, or its right end, at the point.
-pub fn write(area: &Area<'_>, text: &str, at: (i32, i32), size: Size, colour: RGBColor, end: HPos) -> Result<(), DrawError> {
+pub fn write(
+    area: &Area<'_>,
+    text: &str,
+    at: (i32, i32),
+    size: Size,
+    colour: RGBColor,
+    end: HPos,
+) -> Result<(), DrawError> {
     area.draw_text(text, &style(size, colour, end), at)
 }
 
 /// Draws into a white SVG of this size and returns its text.
-pub fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result<(), DrawError>) -> Result<String, DrawError> {
+pub fn svg(
+    size: (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Result<(), DrawError>,
+) -> Result<String, DrawError> {
     let mut text = String::new();
     {
         let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
@@ -89,7 +111,10 @@ pub fn tick(value: f64) -> String {
     }
     if value.abs() >= 1e4 {
         let (factor, prefix) = super::super::format::si_prefix(value * (1.0 + 1e-12));
-        return format!("{}{prefix}", super::super::format::significant(value / factor, 4));
+        return format!(
+            "{}{prefix}",
+            super::super::format::significant(value / factor, 4)
+        );
     }
     super::super::format::significant(value, 4)
 }

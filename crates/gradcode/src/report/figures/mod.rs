@@ -1,18 +1,20 @@
 //! Figures as SVG files: loss against iterations, time and bits; held-out metrics; who was late when.
 //!
-//! [`curves`] and [`arrivals`] each draw one kind of figure; [`canvas`] holds what they share. Text
-//! stays text in the files, in the viewer's sans-serif font, so no font is needed to draw them.
+//! [`curves`] and [`arrivals`] each draw one kind of figure; [`canvas`] holds what they share and
+//! [`lines`] prepares points. Text stays text in the files, in the viewer's sans-serif font, so no
+//! font is needed to draw them.
 
 mod arrivals;
 mod canvas;
 mod curves;
+mod lines;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use run_log::{RunReader, exponential_average, smoothing_span};
+use run_log::{RunReader, smoothing_span};
 
-use super::format::si_prefix;
+use super::format::{si_prefix, significant};
 use super::{Run, failure};
 use crate::exit::{ENVIRONMENT, Failure, Outcome};
 use curves::{Curve, Panel};
@@ -27,7 +29,10 @@ pub fn write(runs: &[Run], directory: &Path) -> Outcome<Vec<PathBuf>> {
     figures.extend(arrival_maps(runs)?);
     figures.extend(evaluations(runs)?);
     let io = |path: &Path, error: std::io::Error| {
-        Failure::new(ENVIRONMENT, format!("failed to write {}: {error}", path.display()))
+        Failure::new(
+            ENVIRONMENT,
+            format!("failed to write {}: {error}", path.display()),
+        )
     };
     fs::create_dir_all(directory).map_err(|error| io(directory, error))?;
     let mut written = vec![];
@@ -42,40 +47,79 @@ pub fn write(runs: &[Run], directory: &Path) -> Outcome<Vec<PathBuf>> {
 type Figures = Vec<(String, String)>;
 
 fn drawn(result: Result<String, canvas::DrawError>) -> Outcome<String> {
-    result.map_err(|error| Failure::new(crate::exit::BUG, format!("failed to draw a figure: {error}")))
+    result.map_err(|error| {
+        Failure::new(
+            crate::exit::BUG,
+            format!("failed to draw a figure: {error}"),
+        )
+    })
 }
 
-/// `Loss of the training minibatches` against three axes.
+/// The loss of the training minibatches against three axes.
 fn losses(runs: &[Run]) -> Outcome<Figures> {
     let mut curves = [vec![], vec![], vec![]];
     let [mut seconds_most, mut bits_most] = [0.0, 0.0];
     for run in runs {
         let loss = run.reader.series("loss").map_err(failure)?;
-        let smooth = exponential_average(&loss, smoothing_span(loss.len()));
-        let completed = run.reader.series("iteration").map_err(failure)?.iter().map(|i| i + 1.0).collect();
+        let smooth = lines::centred_average(&loss, smoothing_span(loss.len()));
+        let completed = run
+            .reader
+            .series("iteration")
+            .map_err(failure)?
+            .iter()
+            .map(|i| i + 1.0)
+            .collect();
         let seconds = elapsed(&run.reader)?;
         let bits = accumulated(&run.reader.series("bits_up").map_err(failure)?);
         seconds_most = seconds.last().copied().unwrap_or(0.0).max(seconds_most);
         bits_most = bits.last().copied().unwrap_or(0.0).max(bits_most);
         for (list, x) in curves.iter_mut().zip([completed, seconds, bits]) {
-            list.push(Curve { label: run.label.clone(), x, raw: loss.clone(), smooth: smooth.clone(), dots: false });
+            list.push(Curve {
+                label: run.label.clone(),
+                x,
+                raw: loss.clone(),
+                smooth: smooth.clone(),
+                dots: false,
+            });
         }
     }
     let (second_factor, second_unit) = time_unit(seconds_most);
     let (bit_factor, bit_prefix) = si_prefix(bits_most);
     let [by_iteration, by_time, by_bits] = curves;
-    let smoothing = "bold: exponential average; faint: single iterations";
+    let smoothing = "bold: smoothed; faint: single iterations";
     let figure = |x_label: String, factor: f64, mut curves: Vec<Curve>| {
         for curve in &mut curves {
             curve.x.iter_mut().for_each(|x| *x /= factor);
         }
-        let panel = Panel { title: "Training loss".into(), subtitle: smoothing.into(), x_label, curves };
+        let title = match runs {
+            [run] => format!("Training loss: {}", run.label),
+            _ => "Training loss".into(),
+        };
+        let panel = Panel {
+            title,
+            subtitle: smoothing.into(),
+            x_label,
+            curves,
+        };
         drawn(curves::draw(&[panel], (900, 520)))
     };
     Ok(vec![
-        ("loss-iteration.svg".into(), figure("iterations".into(), 1.0, by_iteration)?),
-        ("loss-time.svg".into(), figure(format!("time, {second_unit}"), second_factor, by_time)?),
-        ("loss-bits.svg".into(), figure(format!("sent by the workers, {bit_prefix}bit"), bit_factor, by_bits)?),
+        (
+            "loss-iteration.svg".into(),
+            figure("iterations".into(), 1.0, by_iteration)?,
+        ),
+        (
+            "loss-time.svg".into(),
+            figure(format!("time, {second_unit}"), second_factor, by_time)?,
+        ),
+        (
+            "loss-bits.svg".into(),
+            figure(
+                format!("sent by the workers, {bit_prefix}bit"),
+                bit_factor,
+                by_bits,
+            )?,
+        ),
     ])
 }
 
@@ -111,7 +155,11 @@ fn arrival_maps(runs: &[Run]) -> Outcome<Figures> {
         if late.is_empty() {
             continue;
         }
-        let name = if runs.len() == 1 { "arrivals.svg".into() } else { format!("arrivals-{}.svg", number + 1) };
+        let name = if runs.len() == 1 {
+            "arrivals.svg".into()
+        } else {
+            format!("arrivals-{}.svg", number + 1)
+        };
         figures.push((name, drawn(arrivals::draw(&run.label, &late))?));
     }
     Ok(figures)
@@ -124,17 +172,45 @@ fn evaluations(runs: &[Run]) -> Outcome<Figures> {
         let evaluation = run.reader.evaluation().map_err(failure)?;
         let completed: Vec<f64> = evaluation.iteration.iter().map(|&i| i as f64).collect();
         for (name, values) in evaluation.metrics {
-            let (x, smooth): (Vec<f64>, Vec<f64>) =
-                completed.iter().zip(&values).filter(|(_, value)| value.is_finite()).unzip();
+            let (x, smooth): (Vec<f64>, Vec<f64>) = completed
+                .iter()
+                .zip(&values)
+                .filter(|(_, value)| value.is_finite())
+                .unzip();
             if x.is_empty() {
                 continue;
             }
-            let curve = Curve { label: run.label.clone(), x, raw: vec![], smooth, dots: true };
+            let curve = Curve {
+                label: run.label.clone(),
+                x,
+                raw: vec![],
+                smooth,
+                dots: true,
+            };
             let title = format!("{name} on held-out data");
+            let subtitle = match (
+                runs,
+                run.summary.metrics.r#final.get(&name),
+                run.summary.metrics.best.get(&name),
+            ) {
+                ([_], Some(last), Some(best)) => {
+                    format!(
+                        "{} at the end, {} at best",
+                        significant(last.value, 3),
+                        significant(best.value, 3)
+                    )
+                }
+                _ => String::new(),
+            };
             match panels.iter_mut().find(|panel| panel.title == title) {
                 Some(panel) => panel.curves.push(curve),
                 None => {
-                    panels.push(Panel { title, subtitle: String::new(), x_label: "iterations".into(), curves: vec![curve] });
+                    panels.push(Panel {
+                        title,
+                        subtitle,
+                        x_label: "iterations".into(),
+                        curves: vec![curve],
+                    });
                 }
             }
         }
@@ -144,8 +220,15 @@ fn evaluations(runs: &[Run]) -> Outcome<Figures> {
     }
     panels.sort_by(|a, b| a.title.cmp(&b.title));
     let rows = panels.len().div_ceil(2) as u32;
-    let size = if panels.len() == 1 { (900, 520) } else { (1100, 360 * rows) };
-    Ok(vec![("evaluation.svg".into(), drawn(curves::draw(&panels, size))?)])
+    let size = if panels.len() == 1 {
+        (900, 520)
+    } else {
+        (1100, 360 * rows)
+    };
+    Ok(vec![(
+        "evaluation.svg".into(),
+        drawn(curves::draw(&panels, size))?,
+    )])
 }
 
 #[cfg(test)]
@@ -159,12 +242,32 @@ mod tests {
         let figures = dir.path().join("new/figures");
         let run = opened(dir.path(), "a < b", 50);
         let written = write(&[run], &figures).ok().unwrap();
-        let names: Vec<_> = written.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["loss-iteration.svg", "loss-time.svg", "loss-bits.svg", "arrivals.svg", "evaluation.svg"]);
+        let names: Vec<_> = written
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "loss-iteration.svg",
+                "loss-time.svg",
+                "loss-bits.svg",
+                "arrivals.svg",
+                "evaluation.svg"
+            ]
+        );
         for path in written {
             let svg = fs::read_to_string(&path).unwrap();
-            assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{}", path.display());
-            assert!(!svg.contains("NaN") && !svg.contains("a < b"), "{}", path.display());
+            assert!(
+                svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"),
+                "{}",
+                path.display()
+            );
+            assert!(
+                !svg.contains("NaN") && !svg.contains("a < b"),
+                "{}",
+                path.display()
+            );
         }
     }
 
@@ -182,6 +285,9 @@ mod tests {
     fn pauses_do_not_count_as_time_and_gaps_do_not_break_sums() {
         assert_eq!(accumulated(&[1.0, f64::NAN, 2.0]), [1.0, 1.0, 3.0]);
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(elapsed(&opened(dir.path(), "t", 3).reader).ok().unwrap(), [0.5, 1.0, 1.5]);
+        assert_eq!(
+            elapsed(&opened(dir.path(), "t", 3).reader).ok().unwrap(),
+            [0.5, 1.0, 1.5]
+        );
     }
 }

@@ -45,7 +45,7 @@ macro_rules! scalar_columns {
         /// A real that was not measured stays NaN, its value in [`IterationRow::new`].
         #[derive(Clone, Debug, PartialEq)]
         pub struct IterationRow {
-            $( #[doc = concat!($long_name, " [", $units, "].")] pub $field: $kind, )*
+            $( #[doc = concat!($long_name, ". Unit: ", $units, ".")] pub $field: $kind, )*
             /// What was seen of each worker.
             pub per_worker: PerWorkerRow,
         }
@@ -78,7 +78,7 @@ macro_rules! per_worker_columns {
         /// per worker.
         #[derive(Clone, Debug, PartialEq)]
         pub struct PerWorkerRow {
-            $( #[doc = concat!($long_name, " [", $units, "].")] pub $field: Vec<$kind>, )*
+            $( #[doc = concat!($long_name, ". Unit: ", $units, ".")] pub $field: Vec<$kind>, )*
         }
 
         impl PerWorkerRow {

@@ -166,10 +166,4 @@ fn algorithm_1_is_within_one_percent_of_the_optimum() {
     );
     // What the simpler methods lose on the same instances: greedy is not a substitute.
     assert!(least[0] < 0.9, "greedy {}", least[0]);
-    println!(
-        "least ratios: greedy {}, continuous {}; mean of algorithm 1 {}",
-        least[0],
-        least[1],
-        sum / instances as f64
-    );
 }

@@ -9,18 +9,7 @@ const WORKERS: usize = 10_000;
 fn solve_at_all_budgets(name: &str, mut problem: Problem) {
     let range = problem.range();
     let room = range.end() - range.start();
-    let inner = [
-        1,
-        2,
-        3,
-        7,
-        room / 10,
-        room / 3 + 1,
-        room / 2,
-        room - 5,
-        room - 2,
-        room - 1,
-    ];
+    let inner = [1, 7, room / 3 + 1, room / 2, room - 2];
     for spare in [0].into_iter().chain(inner).chain([room]) {
         problem.total_bits = range.start() + spare;
         // One bit above nothing is the one total that idling makes unreachable.
@@ -71,7 +60,6 @@ fn heterogeneous_workers() {
     for (seed, d, max, idle) in [
         (1, 8.0, 16, false),
         (2, 3580.0, 16, true),
-        (3, 1e-6, 16, false),
         (4, 1e9, 32, true),
     ] {
         solve_at_all_budgets(

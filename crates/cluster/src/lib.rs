@@ -1,1 +1,35 @@
-//! The round protocol: one master loop, a worker loop, and a transport over MPI or in process
+//! The round protocol: one master loop, one worker engine, and a transport over MPI or in process.
+//!
+//! Read in this order: [`master`](Master) is eq (2) of the paper, one iteration after another;
+//! `gather` is one round of the protocol; [`Engine`] is what a worker does with a task;
+//! [`Transport`] is what the two need in between, with [`mpi::MpiTransport`] and [`InProcess`] as
+//! its implementations.
+//!
+//! Nothing here waits without a bound, and whoever is waited for is named.
+
+mod buffer;
+mod deadline;
+mod error;
+mod estimate;
+mod gather;
+mod in_process;
+mod master;
+mod message;
+pub mod mpi;
+mod roster;
+mod settings;
+mod straggling;
+mod transport;
+mod worker;
+
+pub use buffer::{Buffer, Parameters};
+pub use deadline::DeadlinePolicy;
+pub use error::{RunError, TransportError};
+pub use in_process::InProcess;
+pub use master::{Journal, Master, Outcome, Parts, Replanner};
+pub use message::{CONTROL_BYTES, Ending, Header, Status, Task};
+pub use roster::LostWorker;
+pub use settings::{EmptyRound, Every, Settings};
+pub use straggling::{Straggling, Unit};
+pub use transport::{Event, Traffic, Transport};
+pub use worker::{Engine, TaskError, Timing};

@@ -1,7 +1,9 @@
 //! The [`Learner`] trait and the values that cross it.
 
 use crate::LearnerError;
+use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// A model together with its data: what a rank computes with.
 ///
@@ -48,6 +50,34 @@ pub trait Learner: Send {
 
     /// Names and sizes, for the log and for the table printed before a run.
     fn describe(&self) -> Description;
+
+    /// Writes `parameters` to `path` as safetensors, one tensor per [`Slot`]; models add what else
+    /// they need to be used (buffers).
+    ///
+    /// # Errors
+    /// [`LearnerError::Length`], or [`LearnerError::Data`] when the file cannot be written.
+    fn export(&self, parameters: &[f32], path: &Path) -> Result<(), LearnerError> {
+        let description = self.describe();
+        if parameters.len() != description.parameters {
+            return Err(LearnerError::Length {
+                what: "the parameter vector",
+                expected: description.parameters,
+                found: parameters.len(),
+            });
+        }
+        let failed = |error: safetensors::SafeTensorError| LearnerError::Data {
+            path: path.to_owned(),
+            what: error.to_string(),
+        };
+        let mut tensors = Vec::new();
+        for slot in &description.slots {
+            let values = &parameters[slot.offset..slot.offset + slot.len()];
+            let bytes = bytemuck::cast_slice(values);
+            let view = TensorView::new(Dtype::F32, slot.shape.clone(), bytes).map_err(failed)?;
+            tensors.push((slot.name.clone(), view));
+        }
+        safetensors::serialize_to_file(tensors, None, path).map_err(failed)
+    }
 }
 
 /// What one partition's minibatch contributed to a coded gradient.

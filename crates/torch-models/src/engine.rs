@@ -231,6 +231,10 @@ impl<T: Task> TorchLearner<T> {
 }
 
 impl<T: Task> Learner for TorchLearner<T> {
+    fn export(&self, parameters: &[f32], path: &std::path::Path) -> Result<(), LearnerError> {
+        self.save(parameters, path)
+    }
+
     fn dimension(&self) -> usize {
         self.flat.dimension()
     }

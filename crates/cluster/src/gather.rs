@@ -1,0 +1,471 @@
+//! One round of the protocol: tasks out, headers in until the deadline, frames of those in time.
+//!
+//! ```text
+//! worker:  idle --task--> computing --header--> [verdict: send] --frame--> idle
+//!                                        \----> [verdict: drop] ---------> idle
+//! ```
+//!
+//! Arrival means header before the deadline. A late header is answered with "drop" at once, so a
+//! late gradient never crosses the wire and its worker is free for the newest model; a worker that
+//! is still busy when a round opens is not sent that round's model and counts as late.
+
+use crate::buffer::{Buffer, Parameters};
+use crate::error::RunError;
+use crate::master::Master;
+use crate::message::{Header, Status, Task};
+use crate::straggling::RoundTiming;
+use crate::transport::Event;
+use run_log::IterationRow;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A round that is open.
+pub(crate) struct Round {
+    sequence: u64,
+    iteration: u64,
+    /// Start on the transport's clock.
+    started: f64,
+    timing: RoundTiming,
+    /// Workers that were sent this round's task, ascending.
+    asked: Vec<usize>,
+}
+
+impl Round {
+    fn deadline(&self) -> f64 {
+        self.started + self.timing.deadline
+    }
+}
+
+/// The state of gathering.
+#[derive(Default)]
+struct Gathering {
+    /// Asked workers that have not reported.
+    unreported: Vec<usize>,
+    /// Headers in time that wait for a grant, in the order in which they may be granted.
+    in_time: VecDeque<Header>,
+    /// Workers whose frame was granted and has not been folded, in granting order.
+    granted: VecDeque<usize>,
+    /// Frames that have arrived, by worker, until their turn to be folded.
+    arrived: BTreeMap<usize, Buffer>,
+    /// No further header counts.
+    closed: bool,
+}
+
+impl Master<'_> {
+    /// Sends iteration t's task to every idle worker that has data and is not erased. When nobody
+    /// is idle, waits for the first late one instead of spinning through empty rounds.
+    pub(crate) fn open_round(&mut self, t: u64, beta: &Arc<Parameters>) -> Result<Round, RunError> {
+        self.give_up_silent(t)?;
+        self.wait_for_an_idle_worker(t)?;
+        let timing = if self.plan.no_straggling {
+            self.clockwork.calibration() // nobody is delayed, everybody is waited for
+        } else {
+            self.clockwork.round(t)
+        };
+        self.ask(t, timing, beta)
+    }
+
+    /// Runs the rounds in which only times are learnt: everybody is waited for, nothing is sent up.
+    pub(crate) fn calibrate(&mut self) -> Result<(), RunError> {
+        if self.clockwork.calibration_rounds() == 0 {
+            return Ok(());
+        }
+        let beta = Arc::new(Parameters(self.parameters().to_vec()));
+        for c in 0..self.clockwork.calibration_rounds() {
+            let timing = self.clockwork.calibration();
+            let mut round = self.ask(c, timing, &beta)?;
+            round.timing.deadline = f64::NEG_INFINITY; // every header is late: drop its frame
+            let mut events = Vec::new();
+            while round
+                .asked
+                .iter()
+                .any(|&i| self.roster.busy_with(i).is_some())
+            {
+                let until = round.started + self.settings.silence_timeout;
+                self.transport.poll(until, &mut events)?;
+                let quiet = events.is_empty();
+                for event in events.drain(..) {
+                    self.receive(event, &round, None, &mut IterationRow::new(0, 0))?;
+                }
+                if quiet && self.transport.now() >= until {
+                    self.lose_unheard(&round, "silent during calibration");
+                }
+            }
+            self.check_alive(0)?;
+        }
+        Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        t: u64,
+        timing: RoundTiming,
+        beta: &Arc<Parameters>,
+    ) -> Result<Round, RunError> {
+        self.sequence += 1;
+        let started = self.transport.now();
+        let mut asked = Vec::new();
+        for i in 0..self.plan.workers.len() {
+            if self.plan.workers[i].is_idle() || !self.roster.is_idle(i) || timing.erased[i] {
+                continue;
+            }
+            let sleeps = !(self.clockwork.drawn() && self.transport.real_time());
+            let task = Task {
+                sequence: self.sequence,
+                iteration: t,
+                worker: i as u32,
+                injected_delay: if sleeps { timing.delays[i] } else { 0.0 },
+                deadline: timing.deadline,
+            };
+            self.transport.start(task, beta)?;
+            self.roster.begin(i, self.sequence, started);
+            asked.push(i);
+        }
+        Ok(Round {
+            sequence: self.sequence,
+            iteration: t,
+            started,
+            timing,
+            asked,
+        })
+    }
+
+    /// Gathers the round: ghat is complete in `self.estimate` when this returns. Returns the
+    /// seconds spent waiting for workers.
+    pub(crate) fn gather(
+        &mut self,
+        round: &Round,
+        row: &mut IterationRow,
+    ) -> Result<f64, RunError> {
+        self.estimate.clear();
+        row.deadline = round.timing.deadline;
+        let mut state = Gathering {
+            unreported: round.asked.clone(),
+            ..Gathering::default()
+        };
+        let mut events = Vec::new();
+        let (mut waited, mut decoded) = (0.0, 0.0);
+        let mut last_event = self.transport.now();
+        loop {
+            state.closed |= state.unreported.is_empty();
+            if state.closed && state.in_time.is_empty() && state.granted.is_empty() {
+                break;
+            }
+            let patience = last_event + self.settings.silence_timeout;
+            // Drawn arrivals have no deadline: the workers that were asked are the ones that come.
+            let deadline = if state.closed || self.clockwork.drawn() {
+                f64::INFINITY
+            } else {
+                round.deadline()
+            };
+            let polled = Instant::now();
+            self.transport.poll(deadline.min(patience), &mut events)?;
+            waited += polled.elapsed().as_secs_f64();
+            let now = self.transport.now();
+            if !events.is_empty() {
+                last_event = now;
+            }
+            for event in events.drain(..) {
+                self.receive(event, round, Some(&mut state), row)?;
+            }
+            let folding = Instant::now();
+            self.fold(&mut state, round, row);
+            decoded += folding.elapsed().as_secs_f64();
+            self.grant(&mut state)?; // after folding, which makes room
+            if now >= deadline {
+                state.closed = true;
+            }
+            if now >= patience && now - last_event >= self.settings.silence_timeout {
+                self.lose_waited_for(&mut state, round);
+            }
+        }
+        let finishing = Instant::now();
+        let kept = self
+            .estimate
+            .finish(&self.plan, &self.messages, round.iteration)
+            .map_err(RunError::Replan)?;
+        for buffer in kept {
+            self.transport.recycle(buffer);
+        }
+        row.seconds_decode = decoded + finishing.elapsed().as_secs_f64();
+        self.fill_per_worker(round, row);
+        let every = self.settings.relative_error_every;
+        if every > 0 && round.iteration.is_multiple_of(every) {
+            row.relative_error = self.relative_error(round.iteration)?;
+        }
+        Ok(waited)
+    }
+
+    /// Takes in one event. Without a gathering every header counts as late.
+    fn receive(
+        &mut self,
+        event: Event,
+        round: &Round,
+        state: Option<&mut Gathering>,
+        row: &mut IterationRow,
+    ) -> Result<(), RunError> {
+        match event {
+            Event::Header(header) => self.header(header, round, state, row),
+            Event::Frame {
+                worker,
+                sequence,
+                frame,
+            } => {
+                match state {
+                    Some(state) if sequence == round.sequence => {
+                        state.arrived.insert(worker, frame);
+                    }
+                    _ => self.transport.recycle(frame), // its round is over: nobody wants it
+                }
+                Ok(())
+            }
+            Event::Lost { worker, reason } => {
+                self.lose(worker, round.iteration, &reason);
+                if let Some(state) = state {
+                    state.forget(worker);
+                }
+                self.check_alive(round.iteration)
+            }
+        }
+    }
+
+    fn header(
+        &mut self,
+        header: Header,
+        round: &Round,
+        mut state: Option<&mut Gathering>,
+        row: &mut IterationRow,
+    ) -> Result<(), RunError> {
+        let worker = header.worker as usize;
+        if self.roster.busy_with(worker) != Some(header.sequence) {
+            // Given up, or out of step: whatever it has is not wanted.
+            if header.status == Status::Ready {
+                self.transport.verdict(&header, false)?;
+            }
+            return Ok(());
+        }
+        self.clockwork
+            .observe(header.elapsed_seconds, header.compute_seconds);
+        let of_this_round = header.sequence == round.sequence;
+        if of_this_round && let Some(state) = state.as_deref_mut() {
+            // An injected delay beyond the deadline is known early, but must not end the round early.
+            if header.status != Status::Late {
+                state.unreported.retain(|&i| i != worker);
+            }
+            if header.compute_seconds > 0.0 {
+                row.per_worker.seconds_compute[worker] = header.compute_seconds;
+                row.per_worker.seconds_encode[worker] = header.encode_seconds;
+            }
+        }
+        match header.status {
+            Status::Ready => {}
+            Status::Late => {
+                self.roster.release(worker);
+                return Ok(());
+            }
+            Status::NotFinite | Status::Failed => {
+                row.refused += 1;
+                let what = match header.status {
+                    Status::NotFinite => "its gradient is not finite",
+                    _ => "it could not compute (its standard error says why)",
+                };
+                self.journal.warning(&format!(
+                    "worker {worker} counts as late at iteration {}: {what}",
+                    round.iteration
+                ));
+                self.roster.release(worker);
+                return Ok(());
+            }
+        }
+        let since = self.transport.now() - round.started;
+        let in_time = of_this_round && (self.clockwork.drawn() || since <= round.timing.deadline);
+        let expected = self.messages.frame_bytes(worker) as u64 == header.frame_bytes;
+        match state {
+            Some(state) if in_time && expected && !state.closed => {
+                row.per_worker.arrival_time[worker] = since;
+                state.in_time.push_back(header);
+            }
+            _ => {
+                if in_time && !expected {
+                    row.refused += 1;
+                }
+                self.transport.verdict(&header, false)?;
+                self.roster.release(worker);
+            }
+        }
+        Ok(())
+    }
+
+    /// Grants frames while there is room, in arrival order; in worker order when arrivals are
+    /// drawn, so that sums are reproducible to the bit.
+    fn grant(&mut self, state: &mut Gathering) -> Result<(), RunError> {
+        if self.clockwork.drawn() {
+            state
+                .in_time
+                .make_contiguous()
+                .sort_by_key(|header| header.worker);
+        }
+        while state.granted.len() < self.settings.grants.max(1)
+            && let Some(next) = state.in_time.front()
+        {
+            let worker = next.worker as usize;
+            if self.clockwork.drawn() && state.unreported.iter().any(|&i| i < worker) {
+                break; // a lower worker will come first
+            }
+            let header = *next;
+            state.in_time.pop_front();
+            state.granted.push_back(worker);
+            self.transport.verdict(&header, true)?;
+        }
+        Ok(())
+    }
+
+    /// Folds the frames whose turn it is into the estimate.
+    fn fold(&mut self, state: &mut Gathering, round: &Round, row: &mut IterationRow) {
+        let drawn = self.clockwork.drawn();
+        while let Some(at) = state
+            .granted
+            .iter()
+            .take(if drawn { 1 } else { usize::MAX })
+            .position(|worker| state.arrived.contains_key(worker))
+        {
+            let Some(worker) = state.granted.remove(at) else {
+                break;
+            };
+            let Some(frame) = state.arrived.remove(&worker) else {
+                break;
+            };
+            row.per_worker.bits[worker] = 8 * frame.bytes().len() as i64;
+            let t = round.iteration;
+            match self
+                .estimate
+                .fold(&self.plan, &self.messages, worker, t, frame)
+            {
+                Ok(Some(buffer)) => self.transport.recycle(buffer),
+                Ok(None) => {}
+                Err((error, buffer)) => {
+                    row.refused += 1;
+                    row.per_worker.arrival_time[worker] = f64::NAN;
+                    self.journal.warning(&format!(
+                        "a frame of worker {worker} is refused at iteration {t}: {error}"
+                    ));
+                    self.transport.recycle(buffer);
+                }
+            }
+            self.roster.release(worker);
+        }
+    }
+
+    /// Fills in who was late and by how much.
+    fn fill_per_worker(&self, round: &Round, row: &mut IterationRow) {
+        let answered = &self.estimate.responders;
+        for worker in 0..self.plan.workers.len() {
+            if self.plan.workers[worker].is_idle() || self.roster.is_lost(worker) {
+                continue;
+            }
+            row.per_worker.loss[worker] = self.estimate.worker_loss[worker];
+            row.per_worker.late_iterations[worker] = if answered.contains(&worker) {
+                0
+            } else {
+                row.late += 1;
+                let since = self.roster.busy_with(worker).unwrap_or(round.sequence);
+                1 + (round.sequence - since) as i64
+            };
+        }
+    }
+
+    /// Gives up the workers that have been silent for too many rounds and too long.
+    fn give_up_silent(&mut self, t: u64) -> Result<(), RunError> {
+        let before = (self.sequence + 1).saturating_sub(self.settings.give_up_after);
+        let now = self.transport.now();
+        for (worker, seconds) in self
+            .roster
+            .silent(before, now, self.settings.give_up_seconds)
+        {
+            let reason = format!(
+                "silent for {} rounds and {seconds:.1} s",
+                self.settings.give_up_after
+            );
+            self.lose(worker, t, &reason);
+        }
+        self.check_alive(t)
+    }
+
+    fn wait_for_an_idle_worker(&mut self, t: u64) -> Result<(), RunError> {
+        let started = self.transport.now();
+        let until = started + self.settings.silence_timeout;
+        let mut events = Vec::new();
+        let none = Round {
+            sequence: 0, // no header is of this round
+            iteration: t,
+            started,
+            timing: self.clockwork.calibration(),
+            asked: Vec::new(),
+        };
+        let workers = 0..self.plan.workers.len();
+        let with_data = |master: &Self, i: usize| !master.plan.workers[i].is_idle();
+        while workers
+            .clone()
+            .any(|i| with_data(self, i) && self.roster.busy_with(i).is_some())
+            && !workers
+                .clone()
+                .any(|i| with_data(self, i) && self.roster.is_idle(i))
+        {
+            self.transport.poll(until, &mut events)?;
+            let quiet = events.is_empty();
+            for event in events.drain(..) {
+                self.receive(event, &none, None, &mut IterationRow::new(t, 0))?;
+            }
+            if quiet && self.transport.now() >= until {
+                for worker in workers.clone() {
+                    if self.roster.busy_with(worker).is_some() {
+                        self.lose(worker, t, "silent while every worker was busy");
+                    }
+                }
+            }
+        }
+        self.check_alive(t)
+    }
+
+    fn lose_unheard(&mut self, round: &Round, reason: &str) {
+        for &worker in &round.asked {
+            if self.roster.busy_with(worker).is_some() {
+                self.lose(worker, round.iteration, reason);
+            }
+        }
+    }
+
+    fn lose_waited_for(&mut self, state: &mut Gathering, round: &Round) {
+        let seconds = self.settings.silence_timeout;
+        let silent: Vec<usize> = if state.closed {
+            state.granted.iter().copied().collect()
+        } else {
+            state.unreported.clone()
+        };
+        let phase = if state.closed {
+            "while its frame was awaited"
+        } else {
+            "while its header was awaited"
+        };
+        for worker in silent {
+            self.lose(
+                worker,
+                round.iteration,
+                &format!("silent for {seconds:.0} s {phase}"),
+            );
+            state.forget(worker);
+        }
+    }
+}
+
+impl Gathering {
+    /// Expects nothing more of a worker.
+    fn forget(&mut self, worker: usize) {
+        self.unreported.retain(|&i| i != worker);
+        self.in_time
+            .retain(|header| header.worker as usize != worker);
+        self.granted.retain(|&i| i != worker);
+        self.arrived.remove(&worker);
+    }
+}

@@ -1,0 +1,343 @@
+//! The master's loop: eq (2) of Song & Choi (arXiv 2605.15890), once per iteration.
+//!
+//! ```text
+//! ghat     = sum_i I_i w_i Q_i(f_i)              accumulated as frames arrive
+//! beta_t+1 = beta_t - gamma_t ghat / n
+//! ```
+//!
+//! The division by n makes the step one on the average gradient, as in the authors' runs. The loop
+//! is the same over MPI and in process; only the [`Transport`] differs.
+
+use crate::buffer::Parameters;
+use crate::error::RunError;
+use crate::estimate::{Estimate, Messages};
+use crate::roster::{LostWorker, Roster};
+use crate::settings::{EmptyRound, Settings};
+use crate::straggling::Clockwork;
+use crate::transport::{Transport, beside};
+use gradient_code::Plan;
+use learner::optimizer::{clip_scale, gradient_norm};
+use learner::{Learner, LearnerError, Metric, Optimizer, learning_rate};
+use run_log::IterationRow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Receives what a run produces, as it happens.
+pub trait Journal {
+    /// One iteration is complete.
+    fn iteration(&mut self, row: IterationRow);
+    /// The model after `iterations` iterations was evaluated.
+    fn evaluation(&mut self, iterations: u64, metrics: &[Metric]);
+    /// `plan` holds from `start_iteration` on.
+    fn plan(&mut self, start_iteration: u64, plan: &Plan);
+    /// Something a person should know.
+    fn warning(&mut self, text: &str);
+}
+
+/// Makes a plan for the workers that are left; `dead[i]` says that worker i is lost.
+pub type Replanner<'a> = dyn FnMut(&[bool]) -> Result<Plan, String> + 'a;
+
+/// How a run ended that did not fail.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Iterations done.
+    pub iterations: u64,
+    /// Whether a stop was asked for before the last iteration.
+    pub stopped: bool,
+    /// Workers given up on the way.
+    pub lost: Vec<LostWorker>,
+    /// Metrics of the last evaluation.
+    pub metrics: Vec<Metric>,
+}
+
+/// Rank 0 of a run.
+pub struct Master<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) transport: &'a mut dyn Transport,
+    pub(crate) journal: &'a mut dyn Journal,
+    replanner: &'a mut Replanner<'a>,
+    stop: Arc<AtomicBool>,
+    learner: &'a mut dyn Learner,
+    optimizer: Box<dyn Optimizer>,
+    pub(crate) plan: Plan,
+    pub(crate) messages: Messages,
+    pub(crate) clockwork: Clockwork,
+    pub(crate) roster: Roster,
+    pub(crate) estimate: Estimate,
+    /// beta_t.
+    parameters: Vec<f32>,
+    /// Buffers that parameters are sent from; one is free once no send holds it.
+    published: Vec<Arc<Parameters>>,
+    /// Rounds opened so far, calibration included.
+    pub(crate) sequence: u64,
+    replan_due: bool,
+    exact: Vec<f32>,
+}
+
+/// Everything a [`Master`] is made of.
+pub struct Parts<'a> {
+    /// The rules.
+    pub settings: &'a Settings,
+    /// The workers.
+    pub transport: &'a mut dyn Transport,
+    /// Where results go.
+    pub journal: &'a mut dyn Journal,
+    /// Plans without the lost.
+    pub replanner: &'a mut Replanner<'a>,
+    /// Raised when the run should stop after the current iteration.
+    pub stop: Arc<AtomicBool>,
+    /// The master's own model and data, for evaluation.
+    pub learner: &'a mut dyn Learner,
+    /// The update rule.
+    pub optimizer: Box<dyn Optimizer>,
+    /// The plan to begin with.
+    pub plan: Plan,
+}
+
+impl<'a> Master<'a> {
+    /// A master at iteration 0 with the learner's initial parameters.
+    ///
+    /// # Errors
+    /// If the plan's widths do not fit the compressor.
+    pub fn new(parts: Parts<'a>) -> Result<Self, RunError> {
+        let dimension = parts.learner.dimension();
+        let messages = Messages::new(&parts.plan, &parts.settings.preset, dimension)
+            .map_err(|error| RunError::Replan(error.to_string()))?;
+        let workers = parts.plan.workers.len();
+        Ok(Self {
+            settings: parts.settings,
+            transport: parts.transport,
+            journal: parts.journal,
+            replanner: parts.replanner,
+            stop: parts.stop,
+            parameters: parts.learner.initial_parameters(),
+            learner: parts.learner,
+            optimizer: parts.optimizer,
+            estimate: Estimate::new(&parts.plan, dimension),
+            messages,
+            clockwork: Clockwork::new(
+                parts.settings.straggling.clone(),
+                parts.settings.seed,
+                workers,
+            ),
+            roster: Roster::new(workers),
+            plan: parts.plan,
+            published: Vec::new(),
+            sequence: 0,
+            replan_due: false,
+            exact: Vec::new(),
+        })
+    }
+
+    /// The current parameters beta_t.
+    pub fn parameters(&self) -> &[f32] {
+        &self.parameters
+    }
+
+    /// Workers lost so far.
+    pub fn lost(&self) -> &[LostWorker] {
+        self.roster.lost()
+    }
+
+    /// Trains to the last iteration, or until a stop is asked for.
+    ///
+    /// # Errors
+    /// See [`RunError`]. Everything up to the failing iteration is in the journal.
+    pub fn run(&mut self) -> Result<Outcome, RunError> {
+        self.transport.publish(&self.plan)?;
+        self.journal.plan(0, &self.plan);
+        self.calibrate()?;
+        let mut metrics = Vec::new();
+        let mut empty_rounds = 0;
+        let mut evaluated_at = self.transport.now();
+        let total = self.settings.iterations;
+        for t in 0..total {
+            let started = Instant::now();
+            let traffic = self.transport.traffic();
+            let mut row = IterationRow::new(t, self.plan.workers.len());
+
+            let beta = self.publish_parameters();
+            let round = self.open_round(t, &beta)?; // beta_t to every idle worker
+            let waited = self.gather(&round, &mut row)?; // ghat, from whoever meets the deadline
+            self.step(t, &mut row)?; // beta_t+1
+
+            empty_rounds = self.count_empty(t, empty_rounds, row.deadline)?;
+            if self.replan_due {
+                self.replan(t + 1)?;
+            }
+            let moved = self.transport.traffic();
+            row.bits_up = 8 * (moved.up - traffic.up);
+            row.bits_down = 8 * (moved.down - traffic.down);
+            row.seconds_wait = waited;
+            row.seconds_round = started.elapsed().as_secs_f64();
+            self.journal.iteration(row);
+
+            let (done, now) = (t + 1, self.transport.now());
+            let stopping = self.stop.load(Ordering::Relaxed) && done < total;
+            let at_end = done == total && self.settings.evaluate_at_end;
+            let due = self.settings.evaluate_every.is_due(done, now, evaluated_at);
+            if at_end || (due && !stopping) {
+                metrics = self.evaluate()?;
+                self.journal.evaluation(done, &metrics);
+                evaluated_at = self.transport.now();
+            }
+            if stopping {
+                return Ok(self.outcome(done, true, metrics));
+            }
+        }
+        Ok(self.outcome(total, false, metrics))
+    }
+
+    /// beta_t -> beta_t+1 with the decoded gradient, and what the log says of it.
+    fn step(&mut self, t: u64, row: &mut IterationRow) -> Result<(), RunError> {
+        let started = Instant::now();
+        let rate = learning_rate(&self.settings.learning_rate, t, self.settings.iterations);
+        let empty = self.estimate.responders.is_empty();
+        let estimate = &self.estimate;
+        let norm = gradient_norm(&estimate.gradient);
+        if !norm.is_finite() {
+            return Err(diverged(t, "the decoded gradient"));
+        }
+        if !(empty && self.settings.empty_round == EmptyRound::Skip) {
+            let scale = clip_scale(norm, self.settings.clip_norm) as f32;
+            let second = estimate.second(&self.plan);
+            let (optimizer, parameters) = (&mut self.optimizer, &mut self.parameters);
+            let gradient = &estimate.gradient;
+            let (finite, moved) = beside(self.transport, || {
+                optimizer.step_scaled(parameters, gradient, scale, second, rate);
+                parameters.iter().all(|x| x.is_finite())
+            });
+            moved?;
+            if !finite {
+                return Err(diverged(t, "a parameter"));
+            }
+        }
+        row.seconds_step = started.elapsed().as_secs_f64();
+        row.learning_rate = f64::from(rate);
+        row.gradient_norm = norm;
+        row.loss = self.estimate.loss();
+        row.loss_decoded = self.estimate.loss_decoded();
+        row.responders = self.estimate.responders.len() as u64;
+        row.bits_up_payload = self.estimate.payload_bits;
+        row.bits_up_offered = self.messages.offered_bits();
+        Ok(())
+    }
+
+    /// norm(ghat/n - g/n) / norm(g/n) with the exact gradient at beta_t; call before the step.
+    pub(crate) fn relative_error(&mut self, t: u64) -> Result<f64, RunError> {
+        let assignment: Vec<(usize, f64)> = (0..self.plan.partitions)
+            .map(|j| (j, 1.0 / self.plan.partitions as f64))
+            .collect();
+        self.exact.resize(self.parameters.len(), 0.0);
+        let (learner, parameters, exact) = (&mut *self.learner, &self.parameters, &mut self.exact);
+        let (computed, moved) = beside(self.transport, || {
+            learner.coded_gradient(parameters, t, &assignment, exact)
+        });
+        moved?;
+        computed.map_err(|source| failed("compute the exact gradient", source))?;
+        let reference = gradient_norm(&self.exact);
+        for (exact, decoded) in self.exact.iter_mut().zip(&self.estimate.gradient) {
+            *exact -= decoded;
+        }
+        Ok(gradient_norm(&self.exact) / reference)
+    }
+
+    fn evaluate(&mut self) -> Result<Vec<Metric>, RunError> {
+        let (learner, parameters) = (&mut *self.learner, &self.parameters);
+        let (metrics, moved) = beside(self.transport, || learner.evaluate(parameters));
+        moved?;
+        metrics.map_err(|source| failed("evaluate", source))
+    }
+
+    /// The current parameters in a buffer of their own, which sends may outlive the step with.
+    fn publish_parameters(&mut self) -> Arc<Parameters> {
+        let free = self
+            .published
+            .iter_mut()
+            .position(|buffer| Arc::get_mut(buffer).is_some());
+        if let Some(k) = free
+            && let Some(buffer) = Arc::get_mut(&mut self.published[k])
+        {
+            buffer.0.copy_from_slice(&self.parameters);
+            return self.published[k].clone();
+        }
+        let buffer = Arc::new(Parameters(self.parameters.clone()));
+        self.published.push(buffer.clone());
+        buffer
+    }
+
+    fn count_empty(&self, t: u64, before: u64, deadline: f64) -> Result<u64, RunError> {
+        if !self.estimate.responders.is_empty() {
+            return Ok(0);
+        }
+        let count = before + 1;
+        if count >= self.settings.max_empty_rounds {
+            return Err(RunError::EmptyRounds {
+                count,
+                iteration: t,
+                deadline,
+            });
+        }
+        Ok(count)
+    }
+
+    /// Gives a worker up.
+    pub(crate) fn lose(&mut self, worker: usize, t: u64, reason: &str) {
+        if self.roster.lose(worker, t, reason.to_owned()) {
+            self.replan_due = true;
+            self.journal.warning(&format!(
+                "worker {worker} is lost at iteration {t} ({reason}); going on without it"
+            ));
+        }
+    }
+
+    /// Fails when too few workers are left.
+    pub(crate) fn check_alive(&self, t: u64) -> Result<(), RunError> {
+        let alive = self.roster.alive();
+        if alive >= self.settings.min_workers.max(1) {
+            return Ok(());
+        }
+        let describe = |lost: &LostWorker| format!("{} ({})", lost.worker, lost.reason);
+        let lost: Vec<String> = self.roster.lost().iter().map(describe).collect();
+        Err(RunError::TooFewWorkers {
+            alive,
+            workers: self.plan.workers.len(),
+            needed: self.settings.min_workers.max(1),
+            iteration: t,
+            lost: lost.join(", "),
+        })
+    }
+
+    /// A plan for the workers that are left, from iteration `t` on.
+    fn replan(&mut self, t: u64) -> Result<(), RunError> {
+        self.check_alive(t)?;
+        let plan = (self.replanner)(&self.roster.dead()).map_err(RunError::Replan)?;
+        let dimension = self.parameters.len();
+        self.messages = Messages::new(&plan, &self.settings.preset, dimension)
+            .map_err(|error| RunError::Replan(error.to_string()))?;
+        self.estimate = Estimate::new(&plan, dimension);
+        self.transport.publish(&plan)?;
+        self.journal.plan(t, &plan);
+        self.plan = plan;
+        self.replan_due = false;
+        Ok(())
+    }
+
+    fn outcome(&self, iterations: u64, stopped: bool, metrics: Vec<Metric>) -> Outcome {
+        Outcome {
+            iterations,
+            stopped,
+            lost: self.roster.lost().to_vec(),
+            metrics,
+        }
+    }
+}
+
+fn diverged(iteration: u64, what: &'static str) -> RunError {
+    RunError::Diverged { iteration, what }
+}
+
+fn failed(what: &'static str, source: LearnerError) -> RunError {
+    RunError::Learner { what, source }
+}

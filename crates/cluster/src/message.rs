@@ -1,0 +1,175 @@
+//! The control messages between the master and the workers' ranks.
+//!
+//! All are [`CONTROL_BYTES`] long on the wire, so a receive can be posted before anything is sent
+//! and no message is ever unexpected or truncated. Bulk data (parameters, plans, frames) follows
+//! on tags of its own, announced by a control message.
+
+use serde::{Deserialize, Serialize};
+
+/// Length of every control message on the wire, in bytes.
+pub const CONTROL_BYTES: usize = 96;
+
+/// One worker's work in one round.
+///
+/// `sequence` counts rounds as the master opens them, calibration included, and never repeats; a
+/// header or frame is matched by it, so a message of one round cannot be taken for another's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Number of the round, unique in the run.
+    pub sequence: u64,
+    /// Training iteration t: selects the minibatches and the rounding.
+    pub iteration: u64,
+    /// Logical worker i.
+    pub worker: u32,
+    /// Seconds after the start of the task before which the worker must not report
+    /// (an injected delay); 0 injects nothing.
+    pub injected_delay: f64,
+    /// The round's deadline, seconds after its start. A worker whose injected delay passes it
+    /// reports so at once instead of computing in vain.
+    pub deadline: f64,
+}
+
+/// What the master tells a worker's rank.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Order {
+    /// Compute a coded gradient, at the parameters that follow or, when `parameters_bytes` is 0,
+    /// at those sent last.
+    Compute {
+        /// What to compute.
+        task: Task,
+        /// Length of the parameters that follow.
+        parameters_bytes: u64,
+    },
+    /// The answer to a header: send the frame, or drop it.
+    Verdict {
+        /// Logical worker i.
+        worker: u32,
+        /// The round of the header.
+        sequence: u64,
+        /// Whether the frame is wanted.
+        send: bool,
+    },
+    /// The briefing follows: what the rank must know to set itself up, before any task.
+    Briefing {
+        /// Length of the text.
+        bytes: u64,
+    },
+    /// A new plan follows; it holds for every later task.
+    Plan {
+        /// Length of the plan's JSON.
+        bytes: u64,
+    },
+    /// The master is busy but alive.
+    KeepAlive,
+    /// The run is over.
+    Stop(Ending),
+}
+
+/// How a run ends for the workers' ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// Everyone is accounted for: finalize MPI and exit with this code.
+    Clean(u8),
+    /// Somebody is lost, so MPI cannot be finalized: exit at once.
+    Lost(u8),
+}
+
+/// What became of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// The frame waits for the master's verdict.
+    Ready,
+    /// The injected delay passes the deadline; there is no frame.
+    Late,
+    /// The coded gradient is not finite; there is no frame.
+    NotFinite,
+    /// The worker could not compute (its own standard error says why); there is no frame.
+    Failed,
+}
+
+/// A worker's report that its task is done. The deadline is about this message.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Number of the round.
+    pub sequence: u64,
+    /// Logical worker i.
+    pub worker: u32,
+    /// What became of the task.
+    pub status: Status,
+    /// Length of the frame in bytes; 0 when there is none.
+    pub frame_bytes: u64,
+    /// Seconds from the task's arrival to this report by the worker's own clock; an injected delay
+    /// counts in full even where the worker did not sleep through it.
+    pub elapsed_seconds: f64,
+    /// Seconds of forward and backward passes.
+    pub compute_seconds: f64,
+    /// Seconds of quantizing and packing.
+    pub encode_seconds: f64,
+}
+
+/// What a worker's rank tells the master.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    /// A task is done.
+    Header(Header),
+    /// The rank's answer to its briefing follows: a JSON text of so many bytes.
+    Ready {
+        /// Length of the text.
+        bytes: u64,
+    },
+    /// The rank has understood [`Order::Stop`] and sends nothing more.
+    Goodbye,
+}
+
+/// Writes a control message into its fixed-size form.
+///
+/// # Panics
+/// If the message does not fit, which the test of the largest message rules out.
+pub fn encode<M: Serialize>(message: &M) -> [u8; CONTROL_BYTES] {
+    let mut bytes = [0; CONTROL_BYTES];
+    postcard::to_slice(message, &mut bytes).expect("every control message fits CONTROL_BYTES");
+    bytes
+}
+
+/// Reads a control message; `None` when the bytes are not one.
+pub fn decode<'a, M: Deserialize<'a>>(bytes: &'a [u8]) -> Option<M> {
+    postcard::from_bytes(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_messages_fit_and_survive() {
+        let task = Task {
+            sequence: u64::MAX,
+            iteration: u64::MAX,
+            worker: u32::MAX,
+            injected_delay: -1.5e300,
+            deadline: f64::MAX,
+        };
+        let order = Order::Compute {
+            task,
+            parameters_bytes: u64::MAX,
+        };
+        assert_eq!(decode::<Order>(&encode(&order)), Some(order));
+        let header = Header {
+            sequence: u64::MAX,
+            worker: u32::MAX,
+            status: Status::Failed,
+            frame_bytes: u64::MAX,
+            elapsed_seconds: f64::MIN_POSITIVE,
+            compute_seconds: f64::MAX,
+            encode_seconds: -0.0,
+        };
+        let report = Report::Header(header);
+        assert_eq!(decode::<Report>(&encode(&report)), Some(report));
+    }
+
+    #[test]
+    fn foreign_bytes_are_not_a_message() {
+        assert_eq!(decode::<Order>(&[0xff; CONTROL_BYTES]), None);
+        assert_eq!(decode::<Report>(&[]), None);
+    }
+}

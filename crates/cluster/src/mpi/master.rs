@@ -1,0 +1,529 @@
+//! The master's side of MPI: orders out, reports and frames in.
+
+use super::requests::{Completion, Done, Requests, Slot};
+use super::session::Session;
+use super::{Chunks, host_of, pause, tag};
+use crate::buffer::{Buffer, Landing, Parameters};
+use crate::error::TransportError;
+use crate::message::{CONTROL_BYTES, Ending, Header, Order, Report, Task, decode, encode};
+use crate::transport::{Event, Traffic, Transport};
+use gradient_code::Plan;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Patience of the MPI transport.
+#[derive(Clone, Copy, Debug)]
+pub struct MpiOptions {
+    /// How long the ranks may take to set themselves up.
+    pub startup_timeout: Duration,
+    /// How long workers may take to confirm the end of the run before they count as lost.
+    pub goodbye_timeout: Duration,
+}
+
+impl Default for MpiOptions {
+    fn default() -> Self {
+        Self {
+            startup_timeout: Duration::from_secs(600),
+            goodbye_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// An idle master sends each rank a sign of life this often, so that workers can tell a master
+/// that evaluates from one that died.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// What a rank answered to its briefing: a text, or its exit code and the reason for it.
+pub type Answer = Result<String, (u8, String)>;
+
+/// The [`Transport`] over MPI, at rank 0.
+pub struct MpiTransport {
+    requests: Requests,
+    options: MpiOptions,
+    workers: usize,
+    ranks: Vec<Peer>,
+    /// What each request in flight is for.
+    purposes: HashMap<Slot, Purpose>,
+    events: VecDeque<Event>,
+    pool: Vec<Buffer>,
+    started: Instant,
+    traffic: Traffic,
+    completions: Vec<Completion>,
+}
+
+/// A worker rank as the master sees it. Index 0 of the list is the master itself, never used.
+#[derive(Default)]
+struct Peer {
+    /// The parameters sent last, to recognise them.
+    parameters: Option<Arc<Parameters>>,
+    outgoing: VecDeque<Outgoing>,
+    incoming: VecDeque<Incoming>,
+    answer: Option<Landing>,
+    answered: Option<Answer>,
+    last_order: Option<Instant>,
+    lost: Option<String>,
+    goodbye: bool,
+}
+
+/// Bulk data on its way to a rank.
+struct Outgoing {
+    data: Bulk,
+    chunks: Chunks,
+}
+
+enum Bulk {
+    Parameters(Arc<Parameters>),
+    Text(Arc<Vec<u8>>),
+}
+
+/// A frame on its way from a rank.
+struct Incoming {
+    worker: usize,
+    sequence: u64,
+    landing: Landing,
+    chunks: Chunks,
+}
+
+#[derive(Clone, Copy)]
+enum Purpose {
+    Order,
+    Chunk,
+    Report,
+    Answer,
+    Frame,
+}
+
+impl MpiTransport {
+    /// Opens the transport for `workers` logical workers on the session's worker ranks.
+    ///
+    /// # Errors
+    /// If there is no worker rank, or a receive cannot be posted.
+    pub fn new(
+        session: &Session,
+        workers: usize,
+        options: MpiOptions,
+    ) -> Result<Self, TransportError> {
+        if session.size() < 2 {
+            return Err(TransportError::Initialization(
+                "there is no worker rank: start at least 2 ranks".to_owned(),
+            ));
+        }
+        let mut transport = Self {
+            requests: Requests::new(session.raw()),
+            options,
+            workers,
+            ranks: (0..session.size()).map(|_| Peer::default()).collect(),
+            purposes: HashMap::new(),
+            events: VecDeque::new(),
+            pool: Vec::new(),
+            started: Instant::now(),
+            traffic: Traffic::default(),
+            completions: Vec::new(),
+        };
+        for rank in transport.worker_ranks() {
+            transport.expect_report(rank)?;
+        }
+        Ok(transport)
+    }
+
+    /// Sets the number of logical workers and the patience, once the configuration is known.
+    pub fn configure(&mut self, workers: usize, options: MpiOptions) {
+        self.workers = workers;
+        self.options = options;
+    }
+
+    /// Sends every rank what it must know to set itself up.
+    pub fn brief(&mut self, briefing: &str) -> Result<(), TransportError> {
+        let text = Arc::new(briefing.as_bytes().to_vec());
+        for rank in self.worker_ranks() {
+            let bytes = text.len() as u64;
+            self.order(rank, Order::Briefing { bytes })?;
+            self.send_bulk(rank, Bulk::Text(text.clone()), text.len())?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every rank has answered its briefing; entry r is rank r's answer.
+    ///
+    /// A rank that stays silent beyond the start-up timeout answers, in effect, that it failed.
+    pub fn answers(&mut self) -> Result<Vec<(usize, Answer)>, TransportError> {
+        let until = Instant::now() + self.options.startup_timeout;
+        loop {
+            self.pump()?;
+            let open = |peer: &Peer| peer.answered.is_none() && peer.lost.is_none();
+            if !self.ranks[1..].iter().any(open) || Instant::now() >= until {
+                break;
+            }
+            pause(false);
+        }
+        let seconds = self.options.startup_timeout.as_secs();
+        Ok(self
+            .worker_ranks()
+            .map(|rank| {
+                let peer = &mut self.ranks[rank];
+                let answer = peer.answered.take().unwrap_or_else(|| {
+                    let reason = peer
+                        .lost
+                        .get_or_insert_with(|| format!("no answer within {seconds} s of start-up"));
+                    Err((30, reason.clone()))
+                });
+                (rank, answer)
+            })
+            .collect())
+    }
+
+    fn worker_ranks(&self) -> std::ops::Range<usize> {
+        1..self.ranks.len()
+    }
+
+    /// The logical workers hosted by `rank`.
+    fn hosted(&self, rank: usize) -> impl Iterator<Item = usize> + use<> {
+        let ranks = self.ranks.len();
+        (0..self.workers).filter(move |&worker| host_of(worker, ranks) == rank)
+    }
+
+    fn expect_report(&mut self, rank: usize) -> Result<(), TransportError> {
+        let slot = self.requests.receive_control(rank, tag::REPORT)?;
+        self.purposes.insert(slot, Purpose::Report);
+        Ok(())
+    }
+
+    fn order(&mut self, rank: usize, order: Order) -> Result<(), TransportError> {
+        let slot = self
+            .requests
+            .send_control(encode(&order), rank, tag::ORDER)?;
+        self.purposes.insert(slot, Purpose::Order);
+        self.traffic.down += CONTROL_BYTES as u64;
+        self.ranks[rank].last_order = Some(Instant::now());
+        Ok(())
+    }
+
+    fn send_bulk(&mut self, rank: usize, data: Bulk, bytes: usize) -> Result<(), TransportError> {
+        self.traffic.down += bytes as u64;
+        let chunks = Chunks::new(bytes);
+        self.ranks[rank]
+            .outgoing
+            .push_back(Outgoing { data, chunks });
+        self.push_chunks(rank)
+    }
+
+    /// Posts the next chunks of the first unfinished transfer to `rank`.
+    fn push_chunks(&mut self, rank: usize) -> Result<(), TransportError> {
+        let peer = &mut self.ranks[rank];
+        while peer
+            .outgoing
+            .front()
+            .is_some_and(|first| first.chunks.is_complete())
+        {
+            peer.outgoing.pop_front();
+        }
+        let Some(first) = peer.outgoing.front_mut() else {
+            return Ok(());
+        };
+        while let Some(range) = first.chunks.next() {
+            let slot = match &first.data {
+                Bulk::Parameters(data) => {
+                    self.requests
+                        .send_shared(data, range, rank, tag::PARAMETERS)?
+                }
+                Bulk::Text(data) => self.requests.send_shared(data, range, rank, tag::TEXT)?,
+            };
+            self.purposes.insert(slot, Purpose::Chunk);
+        }
+        Ok(())
+    }
+
+    /// Posts the next chunk receives of the first granted frame of `rank`.
+    fn pull_chunks(&mut self, rank: usize) -> Result<(), TransportError> {
+        let Some(first) = self.ranks[rank].incoming.front_mut() else {
+            return Ok(());
+        };
+        while let Some(range) = first.chunks.next() {
+            let slot = self.requests.receive_into(
+                &first.landing,
+                range.start,
+                range.len(),
+                rank,
+                tag::FRAME,
+            )?;
+            self.purposes.insert(slot, Purpose::Frame);
+        }
+        Ok(())
+    }
+
+    /// Handles everything that is complete now; true when there was something.
+    fn pump(&mut self) -> Result<bool, TransportError> {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.requests.poll(&mut completions)?;
+        let any = !completions.is_empty();
+        for completion in completions.drain(..) {
+            let purpose = self.purposes.remove(&completion.slot);
+            let rank = completion.rank;
+            let handled = match completion.outcome {
+                Ok(done) => self.handle(rank, purpose, done),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = handled {
+                self.lose(rank, error.to_string());
+            }
+        }
+        self.completions = completions;
+        self.keep_alive()?;
+        Ok(any)
+    }
+
+    fn handle(
+        &mut self,
+        rank: usize,
+        purpose: Option<Purpose>,
+        done: Done,
+    ) -> Result<(), TransportError> {
+        match (purpose, done) {
+            (Some(Purpose::Report), Done::Control(bytes)) => {
+                self.traffic.up += CONTROL_BYTES as u64;
+                self.report(rank, decode(&bytes[..]))
+            }
+            (Some(Purpose::Frame), Done::Landed) => self.frame_chunk(rank),
+            (Some(Purpose::Chunk), Done::Sent) => {
+                if let Some(first) = self.ranks[rank].outgoing.front_mut() {
+                    first.chunks.complete_one();
+                }
+                self.push_chunks(rank)
+            }
+            (Some(Purpose::Answer), Done::Landed) => {
+                let landing = self.ranks[rank].answer.take();
+                let text = landing.and_then(|landing| landing.finish().ok());
+                let answer = text.and_then(|text| serde_json::from_slice(text.bytes()).ok());
+                self.ranks[rank].answered =
+                    Some(answer.ok_or_else(|| {
+                        protocol(rank, "an answer to the briefing that is not JSON")
+                    })?);
+                Ok(())
+            }
+            (Some(Purpose::Order), Done::Sent) => Ok(()),
+            _ => Err(protocol(rank, "a completion nobody asked for")),
+        }
+    }
+
+    fn report(&mut self, rank: usize, report: Option<Report>) -> Result<(), TransportError> {
+        match report {
+            Some(Report::Goodbye) => {
+                self.ranks[rank].goodbye = true;
+                return Ok(()); // the last message of the rank: expect no other
+            }
+            Some(Report::Ready { bytes }) => {
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                if bytes > 16 << 20 {
+                    return Err(protocol(rank, "an answer longer than 16 MiB"));
+                }
+                let landing = Landing::new(Buffer::zeroed(bytes));
+                let slot = self
+                    .requests
+                    .receive_into(&landing, 0, bytes, rank, tag::ANSWER)?;
+                self.purposes.insert(slot, Purpose::Answer);
+                self.ranks[rank].answer = Some(landing);
+            }
+            Some(Report::Header(header)) => {
+                let worker = header.worker as usize;
+                if worker >= self.workers || host_of(worker, self.ranks.len()) != rank {
+                    return Err(protocol(rank, "a header of a worker it does not host"));
+                }
+                self.events.push_back(Event::Header(header));
+            }
+            None => return Err(protocol(rank, "a control message of another version")),
+        }
+        self.expect_report(rank)
+    }
+
+    fn frame_chunk(&mut self, rank: usize) -> Result<(), TransportError> {
+        let incoming = &mut self.ranks[rank].incoming;
+        let complete = incoming
+            .front_mut()
+            .is_some_and(|first| first.chunks.complete_one());
+        if complete && let Some(first) = incoming.pop_front() {
+            let frame = first
+                .landing
+                .finish()
+                .map_err(|_| protocol(rank, "a frame that is still being received"))?;
+            self.traffic.up += frame.bytes().len() as u64;
+            self.events.push_back(Event::Frame {
+                worker: first.worker,
+                sequence: first.sequence,
+                frame,
+            });
+        }
+        self.pull_chunks(rank)
+    }
+
+    /// Marks a rank as lost: its workers will not be heard of again.
+    fn lose(&mut self, rank: usize, reason: String) {
+        if rank >= self.ranks.len() || self.ranks[rank].lost.is_some() {
+            return;
+        }
+        for worker in self.hosted(rank) {
+            let reason = format!("rank {rank}: {reason}");
+            self.events.push_back(Event::Lost { worker, reason });
+        }
+        self.ranks[rank].lost = Some(reason);
+    }
+
+    fn keep_alive(&mut self) -> Result<(), TransportError> {
+        let now = Instant::now();
+        for rank in self.worker_ranks() {
+            let peer = &self.ranks[rank];
+            let due = peer
+                .last_order
+                .is_none_or(|last| now.duration_since(last) >= KEEP_ALIVE);
+            if due && peer.lost.is_none() && !peer.goodbye {
+                self.order(rank, Order::KeepAlive)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bulk_moves(&self) -> bool {
+        self.ranks
+            .iter()
+            .any(|peer| !peer.outgoing.is_empty() || !peer.incoming.is_empty())
+    }
+}
+
+impl Transport for MpiTransport {
+    fn now(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    fn start(&mut self, task: Task, parameters: &Arc<Parameters>) -> Result<(), TransportError> {
+        let rank = host_of(task.worker as usize, self.ranks.len());
+        let known = self.ranks[rank]
+            .parameters
+            .as_ref()
+            .is_some_and(|last| Arc::ptr_eq(last, parameters));
+        let bytes = (**parameters).as_ref().len();
+        let parameters_bytes = if known { 0 } else { bytes as u64 };
+        self.order(
+            rank,
+            Order::Compute {
+                task,
+                parameters_bytes,
+            },
+        )?;
+        if !known {
+            self.ranks[rank].parameters = Some(parameters.clone());
+            self.send_bulk(rank, Bulk::Parameters(parameters.clone()), bytes)?;
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, header: &Header, send: bool) -> Result<(), TransportError> {
+        let worker = header.worker as usize;
+        let rank = host_of(worker, self.ranks.len());
+        let (worker_id, sequence) = (header.worker, header.sequence);
+        self.order(
+            rank,
+            Order::Verdict {
+                worker: worker_id,
+                sequence,
+                send,
+            },
+        )?;
+        if send {
+            let bytes = usize::try_from(header.frame_bytes).unwrap_or(usize::MAX);
+            let mut buffer = self.pool.pop().unwrap_or_default();
+            buffer.resize(bytes);
+            self.ranks[rank].incoming.push_back(Incoming {
+                worker,
+                sequence,
+                landing: Landing::new(buffer),
+                chunks: Chunks::new(bytes),
+            });
+            self.pull_chunks(rank)?;
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, until: f64, events: &mut Vec<Event>) -> Result<(), TransportError> {
+        loop {
+            let any = self.pump()?;
+            if !self.events.is_empty() {
+                events.extend(self.events.drain(..));
+                return Ok(());
+            }
+            // Only a quiet poll ends the wait: what has arrived before the deadline counts.
+            if !any && self.now() >= until {
+                return Ok(());
+            }
+            if !any {
+                pause(self.bulk_moves());
+            }
+        }
+    }
+
+    fn progress(&mut self) -> Result<(), TransportError> {
+        while self.pump()? {}
+        Ok(())
+    }
+
+    fn real_time(&self) -> bool {
+        true
+    }
+
+    fn publish(&mut self, plan: &Plan) -> Result<(), TransportError> {
+        let text = serde_json::to_vec(plan).map_err(|error| TransportError::Protocol {
+            rank: 0,
+            what: format!("a plan that cannot be written: {error}"),
+        })?;
+        let text = Arc::new(text);
+        for rank in self.worker_ranks() {
+            if self.ranks[rank].lost.is_none() {
+                let bytes = text.len() as u64;
+                self.order(rank, Order::Plan { bytes })?;
+                self.send_bulk(rank, Bulk::Text(text.clone()), text.len())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn recycle(&mut self, frame: Buffer) {
+        self.pool.push(frame);
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    fn finish(&mut self, code: u8) -> Ending {
+        let lost = self.ranks[1..].iter().any(|peer| peer.lost.is_some());
+        let mut ending = if lost {
+            Ending::Lost(code)
+        } else {
+            Ending::Clean(code)
+        };
+        for rank in self.worker_ranks() {
+            if self.ranks[rank].lost.is_none()
+                && let Err(error) = self.order(rank, Order::Stop(ending))
+            {
+                self.lose(rank, error.to_string());
+            }
+        }
+        let until = Instant::now() + self.options.goodbye_timeout;
+        let waiting = |peer: &Peer| !peer.goodbye && peer.lost.is_none();
+        while self.ranks[1..].iter().any(waiting) && Instant::now() < until {
+            if !matches!(self.pump(), Ok(true)) {
+                pause(self.bulk_moves());
+            }
+        }
+        if self.ranks[1..].iter().any(|peer| !peer.goodbye) {
+            ending = Ending::Lost(code);
+        }
+        ending
+    }
+}
+
+fn protocol(rank: usize, what: &str) -> TransportError {
+    TransportError::Protocol {
+        rank,
+        what: what.to_owned(),
+    }
+}

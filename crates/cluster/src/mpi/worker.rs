@@ -1,0 +1,510 @@
+//! A worker rank: its main thread talks to the master, one thread beside it computes.
+
+use super::requests::{Completion, Done, Requests, Slot};
+use super::session::Session;
+use super::{Chunks, pause, tag};
+use crate::buffer::{Buffer, Landing};
+use crate::error::TransportError;
+use crate::message::{Ending, Header, Order, Report, Status, Task, decode, encode};
+use crate::worker::{Engine, Timing};
+use gradient_code::Plan;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// A worker rank's connection to the master.
+pub struct WorkerRank {
+    requests: Requests,
+    rank: usize,
+    /// How long the master may be silent.
+    patience: Duration,
+    last_heard: Instant,
+    inbox: VecDeque<Inbox>,
+    outbox: VecDeque<Outgoing>,
+    /// Frames that wait for the master's verdict, by worker.
+    waiting: HashMap<u32, (u64, Arc<Vec<u8>>)>,
+    /// Chunks of the frame at the head of the outbox that are in flight.
+    frame_chunks: Vec<Slot>,
+    /// The parameters received last, and older ones that a task may still read.
+    parameters: Option<Arc<Buffer>>,
+    retired: Vec<Arc<Buffer>>,
+    completions: Vec<Completion>,
+    stop: Option<Ending>,
+}
+
+/// What the master has sent, in its order; bulk data is received for the first entry only.
+enum Inbox {
+    Task(Task, Instant),
+    Bulk(Bulk, Landing, Chunks),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Bulk {
+    Parameters,
+    Briefing,
+    Plan,
+}
+
+struct Outgoing {
+    frame: Arc<Vec<u8>>,
+    chunks: Chunks,
+}
+
+/// What the main thread asks of the compute thread.
+enum Job {
+    Task {
+        task: Task,
+        received: Instant,
+        parameters: Arc<Buffer>,
+        frame: Vec<u8>,
+    },
+    Plan(Arc<Plan>),
+}
+
+/// A task's result, with the moment from which it may be reported.
+struct Finished {
+    header: Header,
+    frame: Vec<u8>,
+    due: Instant,
+}
+
+/// Bulk data a briefing or plan may at most hold; parameters are bounded by the plan instead.
+const TEXT_LIMIT: u64 = 1 << 30;
+
+impl WorkerRank {
+    /// Opens the connection of this rank.
+    ///
+    /// `patience` bounds every wait for the master; a master that works sends a sign of life every
+    /// few seconds.
+    pub fn new(session: &Session, patience: Duration) -> Result<Self, TransportError> {
+        let mut link = Self {
+            requests: Requests::new(session.raw()),
+            rank: session.rank(),
+            patience,
+            last_heard: Instant::now(),
+            inbox: VecDeque::new(),
+            outbox: VecDeque::new(),
+            waiting: HashMap::new(),
+            frame_chunks: Vec::new(),
+            parameters: None,
+            retired: Vec::new(),
+            completions: Vec::new(),
+            stop: None,
+        };
+        link.requests.receive_control(0, tag::ORDER)?;
+        Ok(link)
+    }
+
+    /// Waits for the master's briefing; `Err` within `Ok` is an order to end at once.
+    pub fn briefing(&mut self) -> Result<Result<String, Ending>, TransportError> {
+        loop {
+            let moved = self.pump()?;
+            if let Some(ending) = self.stop {
+                self.goodbye()?;
+                return Ok(Err(ending));
+            }
+            if let Some((Bulk::Briefing, text)) = self.take_bulk()? {
+                return Ok(Ok(String::from_utf8_lossy(text.bytes()).into_owned()));
+            }
+            self.check_patience("its briefing")?;
+            if !moved {
+                pause(false);
+            }
+        }
+    }
+
+    /// Tells the master how this rank's set-up went.
+    pub fn answer(&mut self, answer: &super::master::Answer) -> Result<(), TransportError> {
+        let text = serde_json::to_vec(answer).map_err(|error| TransportError::Protocol {
+            rank: self.rank,
+            what: format!("an answer that cannot be written: {error}"),
+        })?;
+        let bytes = text.len();
+        let report = Report::Ready {
+            bytes: bytes as u64,
+        };
+        self.requests
+            .send_control(encode(&report), 0, tag::REPORT)?;
+        self.requests
+            .send_shared(&Arc::new(text), 0..bytes, 0, tag::ANSWER)?;
+        self.last_heard = Instant::now(); // setting up took its time
+        Ok(())
+    }
+
+    /// Waits for the order to end; for a rank that could not set itself up.
+    pub fn await_stop(&mut self) -> Result<Ending, TransportError> {
+        loop {
+            let moved = self.pump()?;
+            if let Some(ending) = self.stop {
+                self.goodbye()?;
+                return Ok(ending);
+            }
+            self.check_patience("the end of the run")?;
+            if !moved {
+                pause(false);
+            }
+        }
+    }
+
+    /// Changes the patience to what the configuration says.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Serves the master until it ends the run.
+    ///
+    /// # Errors
+    /// If MPI fails or the master stays silent beyond this rank's patience.
+    pub fn serve(&mut self, engine: Engine) -> Result<Ending, TransportError> {
+        let (jobs, todo) = channel();
+        let (done, results) = channel();
+        std::thread::scope(|scope| {
+            let rank = self.rank;
+            scope.spawn(move || compute(engine, rank, &todo, &done));
+            let ending = self.exchange(&jobs, &results);
+            drop(jobs); // ends the compute thread after its current task
+            ending
+        })
+    }
+
+    fn exchange(
+        &mut self,
+        jobs: &Sender<Job>,
+        results: &Receiver<Finished>,
+    ) -> Result<Ending, TransportError> {
+        let mut pending: Vec<Finished> = Vec::new();
+        let mut frames: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let mut moved = self.pump()?;
+            if let Some(ending) = self.stop {
+                self.goodbye()?;
+                return Ok(ending);
+            }
+            match self.take_bulk()? {
+                Some((Bulk::Parameters, buffer)) => {
+                    self.retired
+                        .extend(self.parameters.replace(Arc::new(buffer)));
+                }
+                Some((Bulk::Plan, text)) => {
+                    let plan = serde_json::from_slice(text.bytes())
+                        .map_err(|error| self.protocol(format!("an unreadable plan: {error}")))?;
+                    let _ = jobs.send(Job::Plan(Arc::new(plan)));
+                }
+                Some((Bulk::Briefing, _)) | None => {}
+            }
+            while let Some(&Inbox::Task(task, received)) = self.inbox.front() {
+                self.inbox.pop_front();
+                moved = true;
+                let parameters = self
+                    .parameters
+                    .clone()
+                    .ok_or_else(|| self.protocol("a task without parameters".to_owned()))?;
+                let frame = frames.pop().unwrap_or_default();
+                // A send fails only when the compute thread is gone, which a panic hook reports.
+                let _ = jobs.send(Job::Task {
+                    task,
+                    received,
+                    parameters,
+                    frame,
+                });
+            }
+            pending.extend(results.try_iter());
+            let now = Instant::now();
+            let mut k = 0;
+            while k < pending.len() {
+                if pending[k].due <= now {
+                    let finished = pending.swap_remove(k);
+                    self.report(finished, &mut frames)?;
+                    moved = true;
+                } else {
+                    k += 1;
+                }
+            }
+            self.push_chunks(&mut frames)?;
+            self.check_patience("an order")?;
+            if !moved {
+                let bulk =
+                    !self.outbox.is_empty() || matches!(self.inbox.front(), Some(Inbox::Bulk(..)));
+                pause(bulk);
+            }
+        }
+    }
+
+    fn report(
+        &mut self,
+        finished: Finished,
+        frames: &mut Vec<Vec<u8>>,
+    ) -> Result<(), TransportError> {
+        let header = finished.header;
+        self.requests
+            .send_control(encode(&Report::Header(header)), 0, tag::REPORT)?;
+        if header.status == Status::Ready {
+            let frame = Arc::new(finished.frame);
+            self.waiting.insert(header.worker, (header.sequence, frame));
+        } else {
+            frames.push(finished.frame); // the master has nothing to decide
+        }
+        Ok(())
+    }
+
+    /// Handles everything that is complete now; true when there was something.
+    fn pump(&mut self) -> Result<bool, TransportError> {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.requests.poll(&mut completions)?;
+        let any = !completions.is_empty();
+        for completion in completions.drain(..) {
+            match completion.outcome? {
+                Done::Control(bytes) => {
+                    self.last_heard = Instant::now();
+                    let order = decode(&bytes[..])
+                        .ok_or_else(|| self.protocol("an order of another version".to_owned()))?;
+                    self.obey(order)?;
+                }
+                Done::Landed => {
+                    self.last_heard = Instant::now();
+                    if let Some(Inbox::Bulk(_, _, chunks)) = self.inbox.front_mut() {
+                        chunks.complete_one();
+                    }
+                }
+                Done::Sent => {
+                    let chunk = self
+                        .frame_chunks
+                        .iter()
+                        .position(|&slot| slot == completion.slot);
+                    if let (Some(k), Some(first)) = (chunk, self.outbox.front_mut()) {
+                        self.frame_chunks.swap_remove(k);
+                        first.chunks.complete_one();
+                    }
+                }
+            }
+        }
+        self.completions = completions;
+        self.pull_chunks()?;
+        Ok(any)
+    }
+
+    fn obey(&mut self, order: Order) -> Result<(), TransportError> {
+        match order {
+            Order::Compute {
+                task,
+                parameters_bytes,
+            } => {
+                if parameters_bytes > 0 {
+                    self.expect_bulk(Bulk::Parameters, parameters_bytes)?;
+                }
+                self.inbox.push_back(Inbox::Task(task, Instant::now()));
+            }
+            Order::Briefing { bytes } => self.expect_bulk(Bulk::Briefing, bytes)?,
+            Order::Plan { bytes } => self.expect_bulk(Bulk::Plan, bytes)?,
+            Order::Verdict {
+                worker,
+                sequence,
+                send,
+            } => {
+                let matches = self
+                    .waiting
+                    .get(&worker)
+                    .is_some_and(|(round, _)| *round == sequence);
+                if !matches {
+                    return Err(self.protocol(format!(
+                        "a verdict on round {sequence} of worker {worker}, which has no such frame"
+                    )));
+                }
+                if let Some((_, frame)) = self.waiting.remove(&worker)
+                    && send
+                {
+                    let chunks = Chunks::new(frame.len());
+                    self.outbox.push_back(Outgoing { frame, chunks });
+                }
+            }
+            Order::KeepAlive => {}
+            Order::Stop(ending) => {
+                self.stop = Some(ending);
+                return Ok(()); // the master's last word: expect no other
+            }
+        }
+        self.requests.receive_control(0, tag::ORDER)?;
+        Ok(())
+    }
+
+    fn expect_bulk(&mut self, kind: Bulk, bytes: u64) -> Result<(), TransportError> {
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if kind != Bulk::Parameters && bytes > TEXT_LIMIT {
+            return Err(self.protocol(format!("a text of {bytes} bytes")));
+        }
+        let mut buffer = match kind {
+            Bulk::Parameters => self.spare_buffer(),
+            Bulk::Briefing | Bulk::Plan => Buffer::default(),
+        };
+        buffer.resize(length);
+        let landing = Landing::new(buffer);
+        let chunks = Chunks::new(length);
+        self.inbox.push_back(Inbox::Bulk(kind, landing, chunks));
+        Ok(())
+    }
+
+    /// A buffer of retired parameters that no task reads any more, or a new one.
+    fn spare_buffer(&mut self) -> Buffer {
+        let free = |buffer: &Arc<Buffer>| Arc::strong_count(buffer) == 1;
+        self.retired
+            .iter()
+            .position(free)
+            .and_then(|k| Arc::try_unwrap(self.retired.swap_remove(k)).ok())
+            .unwrap_or_default()
+    }
+
+    /// Posts the next receives of the bulk data at the head of the inbox.
+    fn pull_chunks(&mut self) -> Result<(), TransportError> {
+        if let Some(Inbox::Bulk(kind, landing, chunks)) = self.inbox.front_mut() {
+            let tag = match kind {
+                Bulk::Parameters => tag::PARAMETERS,
+                Bulk::Briefing | Bulk::Plan => tag::TEXT,
+            };
+            while let Some(range) = chunks.next() {
+                self.requests
+                    .receive_into(landing, range.start, range.len(), 0, tag)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bulk data at the head of the inbox, once it is complete.
+    fn take_bulk(&mut self) -> Result<Option<(Bulk, Buffer)>, TransportError> {
+        match self.inbox.front() {
+            Some(Inbox::Bulk(_, _, chunks)) if chunks.is_complete() => {}
+            _ => return Ok(None),
+        }
+        let Some(Inbox::Bulk(kind, landing, _)) = self.inbox.pop_front() else {
+            return Ok(None);
+        };
+        let buffer = landing
+            .finish()
+            .map_err(|_| self.protocol("bulk data that is still being received".to_owned()))?;
+        self.pull_chunks()?;
+        Ok(Some((kind, buffer)))
+    }
+
+    /// Posts the next chunks of the first frame on its way out, and recycles those that are out.
+    fn push_chunks(&mut self, frames: &mut Vec<Vec<u8>>) -> Result<(), TransportError> {
+        while self
+            .outbox
+            .front()
+            .is_some_and(|first| first.chunks.is_complete())
+        {
+            if let Some(first) = self.outbox.pop_front() {
+                frames.extend(Arc::try_unwrap(first.frame));
+            }
+        }
+        if let Some(first) = self.outbox.front_mut() {
+            while let Some(range) = first.chunks.next() {
+                let slot = self
+                    .requests
+                    .send_shared(&first.frame, range, 0, tag::FRAME)?;
+                self.frame_chunks.push(slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn goodbye(&mut self) -> Result<(), TransportError> {
+        self.requests
+            .send_control(encode(&Report::Goodbye), 0, tag::REPORT)?;
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.requests.active() > 0 && Instant::now() < until {
+            let mut done = Vec::new();
+            self.requests.poll(&mut done)?;
+            pause(false);
+        }
+        Ok(())
+    }
+
+    fn check_patience(&self, what: &str) -> Result<(), TransportError> {
+        let silent = self.last_heard.elapsed();
+        if silent > self.patience {
+            return Err(TransportError::Silent {
+                rank: 0,
+                waiting: self.rank,
+                seconds: silent.as_secs_f64(),
+                what: what.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn protocol(&self, what: String) -> TransportError {
+        TransportError::Protocol { rank: 0, what }
+    }
+}
+
+/// The compute thread: tasks in, results out, until the main thread hangs up.
+fn compute(mut engine: Engine, rank: usize, todo: &Receiver<Job>, done: &Sender<Finished>) {
+    while let Ok(job) = todo.recv() {
+        match job {
+            Job::Plan(plan) => engine.set_plan(plan),
+            Job::Task {
+                task,
+                received,
+                parameters,
+                mut frame,
+            } => {
+                frame.clear();
+                let finished = run(&mut engine, rank, &task, received, &parameters, frame);
+                if done.send(finished).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Runs one task and applies its injected delay.
+///
+/// The delay is the task's whole duration: a result that took less is held back until then. A
+/// delay beyond the deadline means that the master would drop the result, so none is computed and
+/// the lateness is reported at once; the master lets the round run to its deadline all the same,
+/// and the worker is free for the next one, as a worker whose delays are independent from round to
+/// round must be.
+fn run(
+    engine: &mut Engine,
+    rank: usize,
+    task: &Task,
+    received: Instant,
+    parameters: &Buffer,
+    mut frame: Vec<u8>,
+) -> Finished {
+    let late = task.injected_delay > task.deadline;
+    let (status, timing) = if late {
+        (Status::Late, Timing::default())
+    } else {
+        match engine.run(task, parameters.f32s(), &mut frame) {
+            Ok(timing) => (Status::Ready, timing),
+            Err(error) => {
+                frame.clear();
+                eprintln!(
+                    "gradcode: rank {rank}: worker {} failed at iteration {}: {error}",
+                    task.worker, task.iteration
+                );
+                (error.status(), Timing::default())
+            }
+        }
+    };
+    let hold = if late {
+        0.0
+    } else {
+        task.injected_delay.max(0.0)
+    };
+    Finished {
+        header: Header {
+            sequence: task.sequence,
+            worker: task.worker,
+            status,
+            frame_bytes: frame.len() as u64,
+            elapsed_seconds: received.elapsed().as_secs_f64().max(task.injected_delay),
+            compute_seconds: timing.compute_seconds,
+            encode_seconds: timing.encode_seconds,
+        },
+        frame,
+        due: received + Duration::from_secs_f64(hold),
+    }
+}

@@ -1,0 +1,76 @@
+//! How a run is conducted: everything the master's loop needs beside the plan, as plain values.
+
+use crate::straggling::Straggling;
+use gradient_codec::Preset;
+use learner::Schedule;
+
+/// The rules of a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Iterations T.
+    pub iterations: u64,
+    /// The compressor of every worker; widths come from the plan.
+    pub preset: Preset,
+    /// Where stragglers come from.
+    pub straggling: Straggling,
+    /// Learning rate by iteration.
+    pub learning_rate: Schedule,
+    /// Clip the decoded gradient to this norm; 0 does not clip.
+    pub clip_norm: f64,
+    /// When to evaluate on held-out data.
+    pub evaluate_every: Every,
+    /// Whether to evaluate after the last iteration.
+    pub evaluate_at_end: bool,
+    /// Compare the decoded gradient with the exact one every so many iterations; 0 never does.
+    pub relative_error_every: u64,
+    /// What a round that nobody answered does.
+    pub empty_round: EmptyRound,
+    /// Give up after so many empty rounds in a row.
+    pub max_empty_rounds: u64,
+    /// Give up when fewer workers are alive.
+    pub min_workers: usize,
+    /// A worker is lost after so many rounds of silence...
+    pub give_up_after: u64,
+    /// ...that lasted at least so many seconds.
+    pub give_up_seconds: f64,
+    /// Bound of every wait for a worker that must answer, seconds.
+    pub silence_timeout: f64,
+    /// Frames in transfer at a time: bounds the master's memory.
+    pub grants: usize,
+}
+
+/// What a round that nobody answered does. Unbiasedness needs [`EmptyRound::Step`]: the decoded
+/// gradient of such a round is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyRound {
+    /// The optimizer steps with a zero gradient (momentum moves on).
+    #[default]
+    Step,
+    /// Nothing happens.
+    Skip,
+}
+
+/// A recurring moment of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Every {
+    /// Never.
+    Never,
+    /// After every so many iterations.
+    Steps(u64),
+    /// At the first iteration that ends so many seconds after the last time.
+    Seconds(f64),
+}
+
+impl Every {
+    /// Whether it is time, after `done` iterations at `now` seconds, when it was last at `last`.
+    pub(crate) fn is_due(self, done: u64, now: f64, last: f64) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Steps(steps) => steps > 0 && done.is_multiple_of(steps),
+            Self::Seconds(seconds) => now - last >= seconds,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Where stragglers come from: the machines themselves, or a seeded delay model.
+
+use crate::deadline::{DeadlineChooser, DeadlinePolicy};
+use straggler::DelayModel;
+
+/// Who straggles, and when the master stops waiting.
+#[derive(Clone, Debug)]
+pub enum Straggling {
+    /// Whoever really misses the deadline.
+    Real(DeadlinePolicy),
+    /// Real time with injected delays: a worker reports no earlier than its drawn delay, in units
+    /// of nominal compute time.
+    Delay {
+        /// Delays in units.
+        model: DelayModel,
+        /// The deadline tau in units.
+        deadline: f64,
+        /// Seconds of a unit.
+        unit: Unit,
+    },
+    /// Arrivals are decided by the seeded delays alone: the master asks exactly the workers whose
+    /// delay is within the deadline, waits for all of them, and for nobody in an empty round. The
+    /// run is then a pure function of its configuration.
+    Erase {
+        /// Delays in units.
+        model: DelayModel,
+        /// The deadline tau in units.
+        deadline: f64,
+        /// Seconds of a unit, for the log only.
+        unit_seconds: f64,
+    },
+}
+
+/// How long the unit of a delay model is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unit {
+    /// So many seconds.
+    Seconds(f64),
+    /// The 0.9-quantile of the compute times that workers reported lately, measured first in a few
+    /// calibration rounds: the model's shift of 1 is then what a task really costs here.
+    Measured,
+}
+
+/// Reports remembered for a measured unit.
+const UNIT_WINDOW: usize = 64;
+/// Calibration rounds for a measured unit; the first ones, in which libraries warm up, are the
+/// slowest and fall out of the quantile soon.
+const UNIT_WARMUP: u64 = 6;
+
+/// The straggling of one round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundTiming {
+    /// Deadline in seconds after the round's start.
+    pub deadline: f64,
+    /// Per worker: the injected delay in seconds, 0 when none is injected.
+    pub delays: Vec<f64>,
+    /// Per worker: whether the model erases this arrival, so that the worker is not even asked.
+    pub erased: Vec<bool>,
+}
+
+/// Turns the straggling model and the reported times into each round's timing.
+#[derive(Debug)]
+pub(crate) struct Clockwork {
+    straggling: Straggling,
+    seed: u64,
+    workers: usize,
+    times: DeadlineChooser,
+}
+
+impl Clockwork {
+    pub fn new(straggling: Straggling, seed: u64, workers: usize) -> Self {
+        let policy = match &straggling {
+            Straggling::Real(policy) => policy.clone(),
+            Straggling::Delay { .. } | Straggling::Erase { .. } => DeadlinePolicy::Quantile {
+                q: 0.9,
+                factor: 1.0,
+                warmup: UNIT_WARMUP,
+                window: UNIT_WINDOW,
+            },
+        };
+        Self {
+            straggling,
+            seed,
+            workers,
+            times: DeadlineChooser::new(policy),
+        }
+    }
+
+    /// Rounds to run before training, in which everyone is waited for and nothing is learnt.
+    pub fn calibration_rounds(&self) -> u64 {
+        match &self.straggling {
+            Straggling::Real(policy) => policy.warmup(),
+            Straggling::Delay {
+                unit: Unit::Measured,
+                ..
+            } => UNIT_WARMUP,
+            Straggling::Delay { .. } | Straggling::Erase { .. } => 0,
+        }
+    }
+
+    /// Whether arrivals are drawn, so that the master waits for exactly those it asked.
+    pub fn drawn(&self) -> bool {
+        matches!(self.straggling, Straggling::Erase { .. })
+    }
+
+    /// Records a report: the whole time of a task, and its computing alone.
+    pub fn observe(&mut self, elapsed_seconds: f64, compute_seconds: f64) {
+        match self.straggling {
+            Straggling::Real(_) => self.times.observe(elapsed_seconds),
+            _ if compute_seconds > 0.0 => self.times.observe(compute_seconds),
+            _ => {}
+        }
+    }
+
+    /// The timing of a calibration round: no delays, no deadline.
+    pub fn calibration(&self) -> RoundTiming {
+        RoundTiming {
+            deadline: f64::INFINITY,
+            delays: vec![0.0; self.workers],
+            erased: vec![false; self.workers],
+        }
+    }
+
+    /// The timing of `iteration`.
+    pub fn round(&mut self, iteration: u64) -> RoundTiming {
+        let mut timing = self.calibration();
+        match &self.straggling {
+            Straggling::Real(_) => timing.deadline = self.times.deadline(),
+            Straggling::Delay {
+                model,
+                deadline,
+                unit,
+            } => {
+                let unit = match unit {
+                    Unit::Seconds(seconds) => *seconds,
+                    Unit::Measured => self.times.deadline(),
+                };
+                timing.deadline = deadline * unit;
+                for (worker, delay) in timing.delays.iter_mut().enumerate() {
+                    *delay = unit * model.delay(self.seed, iteration, worker);
+                }
+            }
+            Straggling::Erase {
+                model,
+                deadline,
+                unit_seconds,
+            } => {
+                timing.deadline = deadline * unit_seconds;
+                for worker in 0..self.workers {
+                    let delay = model.delay(self.seed, iteration, worker);
+                    timing.delays[worker] = delay * unit_seconds;
+                    timing.erased[worker] = delay > *deadline;
+                }
+            }
+        }
+        timing
+    }
+}

@@ -1,0 +1,155 @@
+//! A small least-squares run, assembled by hand.
+
+use cluster::{
+    EmptyRound, Engine, Every, InProcess, Journal, Master, Outcome, Parts, RunError, Settings,
+    Straggling, Transport,
+};
+use gradient_code::{Budget, Plan, Scaling, SchemeConfig, Setting};
+use gradient_codec::{BucketNorm, Preset};
+use learner::convex::{ConvexConfig, ConvexProblem, Objective};
+use learner::{Learner, Metric, OptimizerConfig, Schedule, ScheduleShape};
+use run_log::IterationRow;
+use std::sync::Arc;
+use straggler::{DelayModel, WorkerDelay};
+
+pub const WORKERS: usize = 6;
+pub const TAU: f64 = 1.3;
+
+pub fn problem() -> ConvexProblem {
+    ConvexProblem::new(&ConvexConfig {
+        objective: Objective::LeastSquares,
+        dimension: 20,
+        samples: 240,
+        partitions: WORKERS,
+        batch: 0,
+        noise: 0.1,
+        l2: 0.0,
+        seed: 7,
+    })
+    .expect("a valid problem")
+}
+
+pub fn delays() -> DelayModel {
+    let worker = |i: usize| WorkerDelay::ShiftedExponential {
+        shift: 1.0,
+        rate: 1.0 + i as f64,
+    };
+    DelayModel::new((0..WORKERS).map(worker).collect()).expect("valid delays")
+}
+
+pub fn preset() -> Preset {
+    Preset::QsgdBucketed {
+        norm: BucketNorm::Max,
+        bucket: 512,
+    }
+}
+
+pub fn plan_for(dead: &[usize]) -> Plan {
+    let p = delays().straggle_probabilities(TAU);
+    let preset = preset();
+    let phi = |bits: u8| preset.phi(bits, 20);
+    let setting = Setting {
+        partitions: WORKERS,
+        straggle_probabilities: &p,
+        phi: &phi,
+        scaling: Scaling::Factor(1.0),
+    };
+    let budget = Budget {
+        total_bits: 60,
+        min_bits: 2,
+        max_bits: 16,
+    };
+    gradient_code::replan_without(dead, &SchemeConfig::new("joint"), &setting, &budget, None)
+        .expect("a plan")
+}
+
+pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
+    Settings {
+        seed: 3,
+        iterations,
+        preset: preset(),
+        straggling,
+        learning_rate: Schedule {
+            base: 0.05,
+            shape: ScheduleShape::Constant,
+            warmup: 0,
+        },
+        clip_norm: 0.0,
+        evaluate_every: Every::Never,
+        evaluate_at_end: true,
+        relative_error_every: 0,
+        empty_round: EmptyRound::Step,
+        max_empty_rounds: 50,
+        min_workers: 1,
+        give_up_after: 5,
+        give_up_seconds: 0.0,
+        silence_timeout: 100.0,
+        grants: 2,
+    }
+}
+
+pub fn erase() -> Straggling {
+    Straggling::Erase {
+        model: delays(),
+        deadline: TAU,
+        unit_seconds: 1.0,
+    }
+}
+
+pub fn in_process() -> InProcess {
+    InProcess::new(Engine::new(Box::new(problem()), preset(), 3))
+}
+
+#[derive(Default)]
+pub struct Record {
+    pub rows: Vec<IterationRow>,
+    pub plans: Vec<(u64, Plan)>,
+    pub evaluations: Vec<(u64, Vec<Metric>)>,
+    pub warnings: Vec<String>,
+}
+
+impl Journal for Record {
+    fn iteration(&mut self, row: IterationRow) {
+        self.rows.push(row);
+    }
+    fn evaluation(&mut self, iterations: u64, metrics: &[Metric]) {
+        self.evaluations.push((iterations, metrics.to_vec()));
+    }
+    fn plan(&mut self, start: u64, plan: &Plan) {
+        self.plans.push((start, plan.clone()));
+    }
+    fn warning(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+    }
+}
+
+/// Runs to the end with `transport`.
+pub fn run(
+    settings: &Settings,
+    transport: &mut dyn Transport,
+) -> (Result<Outcome, RunError>, Record, Vec<f32>) {
+    let mut record = Record::default();
+    let mut learner = problem();
+    let dimension = learner.dimension();
+    let mut replanner = |dead: &[bool]| {
+        let lost: Vec<usize> = (0..dead.len()).filter(|&i| dead[i]).collect();
+        Ok(plan_for(&lost))
+    };
+    let mut master = Master::new(Parts {
+        settings,
+        transport,
+        journal: &mut record,
+        replanner: &mut replanner,
+        stop: Arc::default(),
+        learner: &mut learner,
+        optimizer: OptimizerConfig::default()
+            .build(dimension)
+            .expect("plain SGD"),
+        plan: plan_for(&[]),
+    })
+    .expect("a master");
+    let result = master.run();
+    let parameters = master.parameters().to_vec();
+    drop(master);
+    (result, record, parameters)
+}

@@ -1,0 +1,88 @@
+//! `gradcode simulate`: a run in one process, workers in virtual time.
+
+use std::path::PathBuf;
+
+use cluster::{Engine, InProcess};
+use run_log::Segment;
+use serde_json::Value;
+
+use crate::cli::SimulateArgs;
+use crate::config::planning::PlanInputs;
+use crate::config::resolve::Resolved;
+use crate::config::values::Inject;
+use crate::exit::{Failure, Outcome};
+use crate::run::{Conduct, Ended, RunDirectory, build_learner, conduct, first_plan, stop_flag, threads, virtual_rules};
+use crate::{output, summary};
+
+/// Runs the whole experiment, once or for several seeds.
+///
+/// # Errors
+/// Configuration and environment before a run starts; how the first failing run ended.
+pub fn run(args: &SimulateArgs) -> Outcome {
+    let resolved = super::load(&args.sources())?;
+    if resolved.config.straggler.inject == Inject::None {
+        eprintln!(
+            "gradcode: warning: straggler.inject = \"none\" has no meaning in virtual time; arrivals are drawn from the delay model"
+        );
+    }
+    let mut results = Vec::new();
+    for number in 0..args.runs {
+        let mut one = resolved.clone();
+        if args.runs > 1 {
+            one.config.seed += u64::from(number);
+            one.config.out = numbered(&resolved.config.out, number);
+        }
+        let (ended, directory) = simulate(&one, args)?;
+        let Some(ended) = ended else { continue }; // dry run
+        results.push(ended.json(&directory));
+        if let Err(failure) = ended.outcome() {
+            print_results(args, &results)?;
+            return Err(failure);
+        }
+        summary::after_run(&ended, &directory);
+    }
+    print_results(args, &results)
+}
+
+fn numbered(out: &std::path::Path, number: u32) -> PathBuf {
+    out.join(format!("run-{number:03}"))
+}
+
+fn print_results(args: &SimulateArgs, results: &[Value]) -> Outcome {
+    match (args.json, results) {
+        (false, _) | (_, []) => Ok(()),
+        (true, [one]) => output::json(one),
+        (true, many) => output::json(&serde_json::json!({ "runs": many })),
+    }
+}
+
+fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<(Option<Ended>, RunDirectory)> {
+    let config = &resolved.config;
+    let directory = RunDirectory::claim(&config.out, args.overwrite)?;
+    let threads = threads(config, 1);
+    let settings = virtual_rules(config)?;
+    let mut learner = build_learner(config, 0, threads)?;
+    let inputs = PlanInputs::new(config, learner.dimension())?;
+    let plan = first_plan(&inputs)?;
+    summary::before_run(config, &plan, &learner.describe(), "in process, virtual time");
+    if args.dry_run {
+        return Ok((None, directory));
+    }
+    let engine = Engine::new(build_learner(config, 0, threads)?, config.preset(), config.seed);
+    let mut transport = InProcess::new(engine);
+    let ended = conduct(Conduct {
+        resolved,
+        settings: &settings,
+        plan,
+        inputs: &inputs,
+        transport: &mut transport,
+        learner: &mut *learner,
+        directory: &directory,
+        overwrite: args.overwrite,
+        segment: Segment { ranks: 1, hosts: crate::run::hostname(), ..Segment::default() },
+        mpi_library: "none (in process)".to_owned(),
+        stop: stop_flag().map_err(|error| Failure::environment("watch for signals", &error))?,
+        quiet: args.json,
+    })?;
+    Ok((Some(ended), directory))
+}

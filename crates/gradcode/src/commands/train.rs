@@ -1,0 +1,273 @@
+//! `gradcode train`: one rank of a run under MPI. Rank 0 is the master, the others are workers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cluster::mpi::{Answer, MpiOptions, MpiTransport, Session, WorkerRank};
+use cluster::{Ending, Engine, Transport, TransportError};
+use learner::Learner;
+use run_log::Segment;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::TrainArgs;
+use crate::config::planning::PlanInputs;
+use crate::config::resolve::Resolved;
+use crate::config::{self, Config};
+use crate::exit::{BUG, ENVIRONMENT, Failure, Outcome};
+use crate::run::{Conduct, Ended, RunDirectory, build_learner, conduct, first_plan, rules, stop_flag, threads};
+use crate::{output, summary};
+
+/// How long a worker rank waits for its briefing, before it knows the configured bounds.
+const BRIEFING_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What the master tells every rank at the start.
+#[derive(Serialize, Deserialize)]
+struct Briefing {
+    /// The resolved configuration.
+    config: String,
+}
+
+/// What a worker rank answers when it is ready.
+#[derive(Serialize, Deserialize)]
+struct Ready {
+    /// Parameters of its model.
+    dimension: usize,
+    host: String,
+    device: String,
+}
+
+/// Runs this rank to its end. Returns only where MPI was not started; otherwise the process exits
+/// with the run's code.
+///
+/// # Errors
+/// Started without a launcher, or MPI is not usable.
+pub fn run(args: &TrainArgs) -> Outcome {
+    if !under_a_launcher() {
+        return Err(how_to_launch(args));
+    }
+    // The session installs the panic hook that ends the whole job; this one would end only this rank.
+    let _ = std::panic::take_hook();
+    let session = Session::start().map_err(|error| Failure::environment("start MPI", &error))?;
+    let stop = stop_flag().map_err(|error| Failure::environment("watch for signals", &error))?;
+    if session.size() < 2 {
+        let failure = how_to_launch(args);
+        failure.report();
+        session.end(Ending::Clean(failure.code))
+    }
+    let node = session.local();
+    if session.rank() == 0 {
+        master(session, args, node, stop)
+    } else {
+        worker(session, node)
+    }
+}
+
+/// Whether an MPI launcher started this process.
+fn under_a_launcher() -> bool {
+    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID", "MPI_LOCALNRANKS"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
+}
+
+fn how_to_launch(args: &TrainArgs) -> Failure {
+    let words: Vec<String> = std::env::args().collect();
+    let program = words.first().map_or("gradcode", String::as_str);
+    let ranks = args.sources(4).load().map_or(5, |resolved| resolved.config.workers + 1);
+    Failure::usage("train needs at least 2 MPI ranks: one master and its workers").hint(format!(
+        "mpirun -n {ranks} {program} {}   (more ranks than cores: add --oversubscribe --bind-to none)",
+        words.get(1..).unwrap_or_default().join(" ")
+    ))
+}
+
+// --- the master -----------------------------------------------------------------------------------
+
+fn master(session: Session, args: &TrainArgs, node: (usize, usize), stop: crate::run::StopFlag) -> ! {
+    let mut transport = match MpiTransport::new(&session, 0, MpiOptions::default()) {
+        Ok(transport) => transport,
+        Err(error) => {
+            Failure::environment("open the transport", &error).report();
+            cluster::mpi::abort(i32::from(ENVIRONMENT))
+        }
+    };
+    let code = match lead(&session, &mut transport, args, node, stop) {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.report();
+            failure.code
+        }
+    };
+    let ending = transport.finish(code);
+    drop(transport);
+    session.end(ending)
+}
+
+/// Everything rank 0 does between the start and the end of MPI; returns the exit code.
+fn lead(
+    session: &Session,
+    transport: &mut MpiTransport,
+    args: &TrainArgs,
+    node: (usize, usize),
+    stop: crate::run::StopFlag,
+) -> Outcome<u8> {
+    let resolved = super::load(&args.sources(session.size() - 1))?;
+    let config = &resolved.config;
+    config.check_ranks(session.size())?;
+    let directory = RunDirectory::claim(&config.out, args.overwrite)?;
+    let settings = rules(config)?;
+    transport.configure(config.workers, options(config));
+    let (learner, answers) = set_up(transport, &resolved, node)?;
+    let mut learner = learner?;
+    let hosts = check_answers(answers, learner.dimension())?;
+
+    let inputs = PlanInputs::new(config, learner.dimension())?;
+    let plan = first_plan(&inputs)?;
+    let place = format!("{} ranks, {}", session.size(), session.library());
+    summary::before_run(config, &plan, &learner.describe(), &place);
+    if args.dry_run {
+        return Ok(crate::exit::DONE);
+    }
+    let ended = conduct(Conduct {
+        resolved: &resolved,
+        settings: &settings,
+        plan,
+        inputs: &inputs,
+        transport,
+        learner: &mut *learner,
+        directory: &directory,
+        overwrite: args.overwrite,
+        segment: segment(session, hosts),
+        mpi_library: session.library(),
+        stop,
+        quiet: args.json,
+    })?;
+    close(&ended, &directory, args)
+}
+
+/// Briefs the workers, and sets up the master's own learner while they set up theirs.
+#[allow(clippy::type_complexity)]
+fn set_up(
+    transport: &mut MpiTransport,
+    resolved: &Resolved,
+    node: (usize, usize),
+) -> Outcome<(Outcome<Box<dyn Learner>>, Vec<(usize, Answer)>)> {
+    let briefing = Briefing { config: resolved.config.to_toml() };
+    let text = serde_json::to_string(&briefing)
+        .map_err(|error| Failure::environment("write the briefing", &error))?;
+    transport.brief(&text).map_err(|error| lost(&error))?;
+    let config = &resolved.config;
+    let (learner, answers) = std::thread::scope(|scope| {
+        let built = scope.spawn(|| build_learner(config, node.0, threads(config, node.1)));
+        let answers = transport.answers();
+        (built.join(), answers)
+    });
+    let learner = learner.unwrap_or_else(|_| Err(Failure::new(BUG, "the master's set-up panicked")));
+    Ok((learner, answers.map_err(|error| lost(&error))?))
+}
+
+/// Fails with the first rank's reason when a rank could not set itself up; else the ranks' hosts.
+fn check_answers(answers: Vec<(usize, Answer)>, dimension: usize) -> Outcome<Vec<String>> {
+    let mut hosts = Vec::new();
+    let mut problems: Vec<(u8, String)> = Vec::new();
+    for (rank, answer) in answers {
+        match answer.map(|text| serde_json::from_str::<Ready>(&text)) {
+            Ok(Ok(ready)) if ready.dimension == dimension => hosts.push(ready.host),
+            Ok(Ok(ready)) => problems.push((
+                ENVIRONMENT,
+                format!(
+                    "rank {rank} on {} has a model of {} parameters, the master one of {dimension}: are its files the same?",
+                    ready.host, ready.dimension
+                ),
+            )),
+            Ok(Err(error)) => problems.push((BUG, format!("rank {rank} answered with an unreadable text: {error}"))),
+            Err((code, reason)) => problems.push((code, format!("rank {rank}: {reason}"))),
+        }
+    }
+    let Some((code, _)) = problems.first() else {
+        return Ok(hosts);
+    };
+    let code = *code;
+    let shown: Vec<&str> = problems.iter().take(4).map(|(_, text)| text.as_str()).collect();
+    let more = problems.len().saturating_sub(shown.len());
+    let tail = if more > 0 { format!("; and {more} ranks more") } else { String::new() };
+    Err(Failure::new(code, format!("{}{tail}", shown.join("; "))))
+}
+
+fn close(ended: &Ended, directory: &RunDirectory, args: &TrainArgs) -> Outcome<u8> {
+    if args.json {
+        output::json(&ended.json(directory))?;
+    }
+    ended.outcome()?;
+    summary::after_run(ended, directory);
+    Ok(ended.code)
+}
+
+fn options(config: &Config) -> MpiOptions {
+    MpiOptions {
+        startup_timeout: Duration::from_secs_f64(config.mpi.startup_timeout_seconds),
+        ..MpiOptions::default()
+    }
+}
+
+fn segment(session: &Session, hosts: Vec<String>) -> Segment {
+    let mut hosts: Vec<String> = std::iter::once(session.host()).chain(hosts).collect();
+    hosts.sort();
+    hosts.dedup();
+    Segment {
+        ranks: session.size() as u64,
+        job_id: std::env::var("SLURM_JOB_ID").unwrap_or_default(),
+        hosts: hosts.join(","),
+        ..Segment::default()
+    }
+}
+
+fn lost(error: &TransportError) -> Failure {
+    Failure::environment("reach the workers", error)
+}
+
+// --- a worker -------------------------------------------------------------------------------------
+
+fn worker(session: Session, node: (usize, usize)) -> ! {
+    match serve(&session, node) {
+        Ok(ending) => session.end(ending),
+        Err(error) => {
+            eprintln!("gradcode: rank {}: error: {error}", session.rank());
+            cluster::mpi::abort(i32::from(ENVIRONMENT))
+        }
+    }
+}
+
+/// Everything a worker rank does between the start and the end of MPI.
+fn serve(session: &Session, node: (usize, usize)) -> Result<Ending, TransportError> {
+    let mut link = WorkerRank::new(session, BRIEFING_TIMEOUT)?;
+    let text = match link.briefing()? {
+        Ok(text) => text,
+        Err(ending) => return Ok(ending),
+    };
+    match prepare(session, &text, node) {
+        Ok((engine, ready, patience)) => {
+            link.set_patience(patience);
+            link.answer(&Ok(ready))?;
+            link.serve(engine)
+        }
+        Err(failure) => {
+            link.answer(&Err((failure.code, failure.message)))?;
+            link.await_stop()
+        }
+    }
+}
+
+fn prepare(session: &Session, text: &str, node: (usize, usize)) -> Outcome<(Engine, String, Duration)> {
+    let briefing: Briefing =
+        serde_json::from_str(text).map_err(|error| Failure::environment("read the briefing", &error))?;
+    let config = config::from_text(&briefing.config, Path::new("briefing"))?.config;
+    let learner = build_learner(&config, node.0, threads(&config, node.1))?;
+    let ready = Ready {
+        dimension: learner.dimension(),
+        host: session.host(),
+        device: learner.describe().device,
+    };
+    let ready = serde_json::to_string(&ready)
+        .map_err(|error| Failure::environment("write the answer", &error))?;
+    let patience = Duration::from_secs_f64(config.mpi.silence_timeout_seconds);
+    Ok((Engine::new(learner, config.preset(), config.seed), ready, patience))
+}

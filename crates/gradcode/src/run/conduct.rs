@@ -1,0 +1,257 @@
+//! A run from its plan to its last words, the same over MPI and in process.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use cluster::{LostWorker, Master, Parts, RunError, Settings, Transport};
+use gradient_code::Plan;
+use learner::{Learner, Metric};
+use run_log::{AttributeValue, RunInfo, RunLog, Segment};
+use serde_json::{Map, Value, json};
+
+use super::directory::{RunDirectory, Status};
+use super::journal::RunJournal;
+use super::progress::Progress;
+use crate::config::planning::PlanInputs;
+use crate::config::{Config, Resolved};
+use crate::exit::{
+    DIVERGED, DONE, ENVIRONMENT, Failure, LOG_LOST, Outcome, STOPPED, WORKERS_MISSING,
+};
+
+/// Everything a run is conducted with.
+pub struct Conduct<'a> {
+    /// The configuration.
+    pub resolved: &'a Resolved,
+    /// The rules that follow from it.
+    pub settings: &'a Settings,
+    /// The plan to begin with.
+    pub plan: Plan,
+    /// For plans without lost workers.
+    pub inputs: &'a PlanInputs,
+    /// The workers.
+    pub transport: &'a mut dyn Transport,
+    /// The master's own model and data.
+    pub learner: &'a mut dyn Learner,
+    /// Where results go.
+    pub directory: &'a RunDirectory,
+    /// Replace a log that is there.
+    pub overwrite: bool,
+    /// What the log says of the ranks.
+    pub segment: Segment,
+    /// The MPI library, or what stands in for it.
+    pub mpi_library: String,
+    /// Raised to stop after the current iteration.
+    pub stop: Arc<AtomicBool>,
+    /// Show no progress.
+    pub quiet: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The exit code.
+    pub code: u8,
+    /// Why it failed.
+    pub message: Option<String>,
+    /// Iterations done.
+    pub iterations: u64,
+    /// Workers lost on the way.
+    pub lost: Vec<LostWorker>,
+    /// Metrics of the last evaluation.
+    pub metrics: Vec<Metric>,
+}
+
+impl Ended {
+    /// The end as one JSON object.
+    pub fn json(&self, directory: &RunDirectory) -> Value {
+        let metrics: Map<String, Value> = self
+            .metrics
+            .iter()
+            .map(|metric| (metric.name.clone(), json!(metric.value)))
+            .collect();
+        json!({
+            "exit_code": self.code,
+            "message": self.message,
+            "iterations": self.iterations,
+            "lost_workers": self.lost,
+            "metrics": metrics,
+            "log": directory.log(),
+        })
+    }
+
+    /// The end as the command's outcome.
+    ///
+    /// # Errors
+    /// The failure, if the run failed or was stopped.
+    pub fn outcome(&self) -> Outcome {
+        match &self.message {
+            Some(message) => Err(Failure::new(self.code, message)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs the master's loop and leaves a complete run directory behind, however it ends.
+///
+/// # Errors
+/// Before the first iteration only: when the log cannot be created, or the settings do not fit.
+/// Later failures are in [`Ended`].
+pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
+    let config = &run.resolved.config;
+    let info = info(&run);
+    let log = if run.overwrite {
+        RunLog::overwrite(run.directory.log(), &info)
+    } else {
+        RunLog::create(run.directory.log(), &info)
+    }
+    .map_err(|error| Failure::environment("create the log", &error))?;
+    run.directory.write_config(&info.config_toml)?;
+    write_status(run.directory, config, "running", None, 0, &[], None)?;
+
+    let mut journal = RunJournal::new(log, Progress::new(config.iterations, run.quiet));
+    let optimizer = config
+        .optimizer_config()
+        .build(run.learner.dimension())
+        .map_err(|error| Failure::usage(format!("failed to build the optimizer: {error}")))?;
+    let inputs = run.inputs;
+    let mut replanner = |dead: &[bool]| {
+        let lost: Vec<usize> = (0..dead.len()).filter(|&i| dead[i]).collect();
+        inputs.plan_without(&lost).map_err(|error| error.to_string())
+    };
+    let mut master = Master::new(Parts {
+        settings: run.settings,
+        transport: run.transport,
+        journal: &mut journal,
+        replanner: &mut replanner,
+        stop: run.stop,
+        learner: run.learner,
+        optimizer,
+        plan: run.plan,
+    })
+    .map_err(|error| Failure::usage(error.to_string()))?;
+
+    let result = master.run();
+    let lost = master.lost().to_vec();
+    let parameters = master.parameters().to_vec();
+    drop(master);
+    let mut ended = match result {
+        Ok(outcome) if outcome.stopped => Ended {
+            code: STOPPED,
+            message: Some(format!(
+                "stopped by a signal after {} of {} iterations",
+                outcome.iterations, config.iterations
+            )),
+            iterations: outcome.iterations,
+            lost,
+            metrics: outcome.metrics,
+        },
+        Ok(outcome) => Ended {
+            code: DONE,
+            message: None,
+            iterations: outcome.iterations,
+            lost,
+            metrics: outcome.metrics,
+        },
+        Err(error) => Ended {
+            code: code_of(&error),
+            message: Some(error.to_string()),
+            iterations: journal.iterations,
+            lost,
+            metrics: Vec::new(),
+        },
+    };
+    if let Err(error) = journal.into_log().finish() {
+        let message = format!("failed to write the end of the log: {error}");
+        if ended.code == DONE {
+            ended.code = LOG_LOST;
+        }
+        ended.message = Some(match ended.message.take() {
+            Some(before) => format!("{before}; {message}"),
+            None => message,
+        });
+    }
+    if matches!(ended.code, DONE | STOPPED) {
+        save_model(run.learner, &parameters, run.directory);
+    }
+    let word = match ended.code {
+        DONE => "done",
+        STOPPED => "stopped",
+        _ => "failed",
+    };
+    let message = ended.message.as_deref();
+    let code = Some(ended.code);
+    if let Err(failure) = write_status(run.directory, config, word, code, ended.iterations, &ended.lost, message) {
+        eprintln!("gradcode: warning: {failure}");
+    }
+    Ok(ended)
+}
+
+/// The plan that a run begins with.
+///
+/// # Errors
+/// What the scheme cannot do, as a configuration error.
+pub fn first_plan(inputs: &PlanInputs) -> Outcome<Plan> {
+    inputs
+        .plan()
+        .map_err(|error| Failure::usage(format!("failed to plan scheme {}: {error}", inputs.scheme.kind)))
+}
+
+fn save_model(learner: &mut dyn Learner, parameters: &[f32], directory: &RunDirectory) {
+    if let Err(error) = learner.export(parameters, &directory.model()) {
+        eprintln!("gradcode: warning: failed to save the model: {error}");
+    }
+}
+
+fn write_status(
+    directory: &RunDirectory,
+    config: &Config,
+    outcome: &str,
+    exit_code: Option<u8>,
+    iterations_done: u64,
+    lost_workers: &[LostWorker],
+    message: Option<&str>,
+) -> Outcome {
+    directory.write_status(&Status {
+        outcome,
+        exit_code,
+        iterations_done,
+        iterations: config.iterations,
+        lost_workers,
+        message,
+    })
+}
+
+fn code_of(error: &RunError) -> u8 {
+    match error {
+        RunError::TooFewWorkers { .. } | RunError::EmptyRounds { .. } | RunError::Replan(_) => WORKERS_MISSING,
+        RunError::Diverged { .. } => DIVERGED,
+        RunError::Transport(_) | RunError::Learner { .. } => ENVIRONMENT,
+    }
+}
+
+/// What the log says of the run as a whole.
+fn info(run: &Conduct<'_>) -> RunInfo {
+    let config = &run.resolved.config;
+    let description = run.learner.describe();
+    let attribute = |name: &str, value: AttributeValue| (name.to_owned(), value);
+    RunInfo {
+        title: config.title.clone(),
+        source: concat!("gradcode ", env!("CARGO_PKG_VERSION")).to_owned(),
+        git_commit: option_env!("GRADCODE_GIT_COMMIT").unwrap_or_default().to_owned(),
+        git_dirty: option_env!("GRADCODE_GIT_DIRTY") == Some("1"),
+        command_line: std::env::args().collect::<Vec<_>>().join(" "),
+        seed: config.seed,
+        workers: config.workers,
+        dimension: description.parameters as u64,
+        mpi_library: run.mpi_library.clone(),
+        config_toml: config.to_toml(),
+        attributes: vec![
+            attribute("model", description.model.into()),
+            attribute("device", description.device.into()),
+            attribute("training_samples", description.training_samples.into()),
+            attribute("validation_samples", description.validation_samples.into()),
+            attribute("libtorch_version", torch_models::device::versions().libtorch.into()),
+        ],
+        segment: run.segment.clone(),
+    }
+}

@@ -1,0 +1,106 @@
+//! The run directory: `run.h5`, `status.json`, `config.toml`, `model.safetensors`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::exit::{Failure, Outcome, USAGE};
+
+/// A run directory.
+#[derive(Clone, Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+}
+
+/// What `status.json` says: the word on how the run ended, for scripts. mpirun's exit code is not
+/// reliable for that once a rank was lost.
+#[derive(Debug, Serialize)]
+pub struct Status<'a> {
+    /// `running`, `done`, `stopped` or `failed`.
+    pub outcome: &'a str,
+    /// The program's exit code; null while it runs.
+    pub exit_code: Option<u8>,
+    /// Iterations done.
+    pub iterations_done: u64,
+    /// Iterations planned.
+    pub iterations: u64,
+    /// Workers lost on the way.
+    pub lost_workers: &'a [cluster::LostWorker],
+    /// Why it failed; null if it did not.
+    pub message: Option<&'a str>,
+}
+
+impl RunDirectory {
+    /// The directory at `path`, which must hold no run unless `overwrite`.
+    ///
+    /// # Errors
+    /// [`USAGE`] when there is a run already, [`crate::exit::ENVIRONMENT`] when it cannot be created.
+    pub fn claim(path: &Path, overwrite: bool) -> Outcome<Self> {
+        let directory = RunDirectory { path: path.to_owned() };
+        if !overwrite && directory.log().exists() {
+            return Err(Failure::new(USAGE, format!("{} holds a run already", path.display()))
+                .hint("choose another --out, or replace that run with --overwrite"));
+        }
+        std::fs::create_dir_all(path)
+            .map_err(|error| Failure::environment(format!("create {}", path.display()), &error))?;
+        Ok(directory)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The HDF5 log.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("run.h5")
+    }
+
+    /// The trained parameters.
+    pub fn model(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+
+    /// Keeps the resolved configuration beside the log, for eyes and editors.
+    ///
+    /// # Errors
+    /// [`crate::exit::ENVIRONMENT`] when it cannot be written.
+    pub fn write_config(&self, toml: &str) -> Outcome {
+        self.replace("config.toml", toml)
+    }
+
+    /// Replaces the status, atomically.
+    ///
+    /// # Errors
+    /// [`crate::exit::ENVIRONMENT`] when it cannot be written.
+    pub fn write_status(&self, status: &Status<'_>) -> Outcome {
+        let text = serde_json::to_string_pretty(status)
+            .map_err(|error| Failure::environment("write the status", &error))?;
+        self.replace("status.json", &(text + "\n"))
+    }
+
+    fn replace(&self, name: &str, text: &str) -> Outcome {
+        let path = self.path.join(name);
+        let temporary = self.path.join(format!(".{name}.tmp"));
+        std::fs::write(&temporary, text)
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .map_err(|error| Failure::environment(format!("write {}", path.display()), &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_not_overwritten_by_accident() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let run = RunDirectory::claim(&path, false).unwrap();
+        std::fs::write(run.log(), "x").unwrap();
+        let refused = RunDirectory::claim(&path, false).unwrap_err();
+        assert_eq!(refused.code, USAGE);
+        assert!(refused.message.contains("holds a run already"));
+        RunDirectory::claim(&path, true).unwrap();
+    }
+}

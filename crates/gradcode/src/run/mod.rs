@@ -1,0 +1,23 @@
+//! Conducting a run, the part that `train` and `simulate` share: the run directory, the learner,
+//! the journal, and the master's loop from the first plan to the last line on the terminal.
+//!
+//! The loop itself is [`cluster::Master::run`].
+
+mod conduct;
+mod directory;
+mod journal;
+mod learner;
+mod progress;
+mod rules;
+mod signals;
+
+pub use conduct::{Conduct, Ended, conduct, first_plan};
+pub use directory::RunDirectory;
+pub use learner::{build_learner, threads};
+pub use rules::{rules, virtual_rules};
+pub use signals::{StopFlag, stop_flag};
+
+/// This machine's name; empty if it has none.
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| String::new(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,84 @@
+//! From a configuration to the rules of the master's loop.
+
+use cluster::{DeadlinePolicy, EmptyRound, Every, Settings, Straggling, Unit};
+
+use crate::config::settings::Deadline;
+use crate::config::values::{EmptyRound as EmptyRoundValue, Every as EveryValue, Inject, UnitSeconds};
+use crate::config::{Config, ConfigError};
+
+/// The rules of a run in real time.
+///
+/// # Errors
+/// What the delay model says.
+pub fn rules(config: &Config) -> Result<Settings, ConfigError> {
+    let straggling = match config.straggler.inject {
+        Inject::None => Straggling::Real(match config.deadline {
+            Deadline::Seconds(seconds) => DeadlinePolicy::Fixed { seconds },
+            Deadline::Quantile(quantile) => DeadlinePolicy::Quantile {
+                q: quantile.q,
+                factor: quantile.factor,
+                warmup: quantile.warmup,
+                window: usize::try_from(quantile.window).unwrap_or(usize::MAX),
+            },
+        }),
+        Inject::Delay => Straggling::Delay {
+            model: config.delay_model()?,
+            deadline: config.straggler.deadline,
+            unit: match config.straggler.unit_seconds {
+                UnitSeconds::Fixed(seconds) => Unit::Seconds(seconds),
+                UnitSeconds::Auto => Unit::Measured,
+            },
+        },
+        Inject::Erase => erase(config)?,
+    };
+    Ok(with(config, straggling))
+}
+
+/// The rules of the same run in virtual time: arrivals are always drawn from the delay model,
+/// whatever the configuration injects.
+///
+/// # Errors
+/// What the delay model says.
+pub fn virtual_rules(config: &Config) -> Result<Settings, ConfigError> {
+    Ok(with(config, erase(config)?))
+}
+
+fn erase(config: &Config) -> Result<Straggling, ConfigError> {
+    Ok(Straggling::Erase {
+        model: config.delay_model()?,
+        deadline: config.straggler.deadline,
+        unit_seconds: match config.straggler.unit_seconds {
+            UnitSeconds::Fixed(seconds) => seconds,
+            UnitSeconds::Auto => 1.0,
+        },
+    })
+}
+
+fn with(config: &Config, straggling: Straggling) -> Settings {
+    let round = &config.round;
+    Settings {
+        seed: config.seed,
+        iterations: config.iterations,
+        preset: config.preset(),
+        straggling,
+        learning_rate: config.learning_rate_schedule(),
+        clip_norm: config.optimizer.clip_norm,
+        evaluate_every: match config.evaluation.every {
+            EveryValue::Never => Every::Never,
+            EveryValue::Steps(steps) => Every::Steps(steps),
+            EveryValue::Seconds(seconds) => Every::Seconds(seconds),
+        },
+        evaluate_at_end: config.evaluation.at_end,
+        relative_error_every: round.relative_error_every,
+        empty_round: match round.empty_round {
+            EmptyRoundValue::Step => EmptyRound::Step,
+            EmptyRoundValue::Skip => EmptyRound::Skip,
+        },
+        max_empty_rounds: round.max_empty_rounds,
+        min_workers: round.min_workers,
+        give_up_after: round.give_up_after,
+        give_up_seconds: round.give_up_seconds,
+        silence_timeout: config.mpi.silence_timeout_seconds,
+        grants: config.mpi.grants,
+    }
+}

@@ -1,0 +1,107 @@
+//! The models learn: losses fall by a clear factor within seconds, and held-out metrics rise.
+
+mod common;
+
+use common::{Shapes, shapes};
+use learner::optimizer::AdamConfig;
+use learner::{Learner, Metric, OptimizerConfig, Second};
+use torch_models::{ModelConfig, NormKind, TorchConfig, build};
+
+/// Trains with AdamW on all partitions; returns the mean loss of the first and of the last tenth
+/// of the steps, and the metrics.
+fn train(data: &Shapes, config: &TorchConfig, steps: u64, rate: f32) -> (f64, f64, Vec<Metric>) {
+    let mut learner = build(config, data.train.clone(), Some(data.validation.clone())).unwrap();
+    let assignment: Vec<_> = (0..config.partitions).map(|j| (j, 1.0)).collect();
+    let mut optimizer = OptimizerConfig::AdamW(AdamConfig::default())
+        .build(learner.dimension())
+        .unwrap();
+    let mut parameters = learner.initial_parameters();
+    let mut gradient = vec![0.0; parameters.len()];
+    let mut losses = Vec::new();
+    for iteration in 0..steps {
+        let parts = learner
+            .coded_gradient(&parameters, iteration, &assignment, &mut gradient)
+            .unwrap();
+        losses.push(parts.iter().map(|p| p.loss).sum::<f64>() / parts.len() as f64);
+        let mean = 1.0 / config.partitions as f32;
+        optimizer.step_scaled(&mut parameters, &gradient, mean, Second::Same, rate);
+    }
+    let tenth = losses.len() / 10;
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let metrics = learner.evaluate(&parameters).unwrap();
+    println!("{config:?}: {losses:?} {metrics:?}");
+    (
+        mean(&losses[..tenth]),
+        mean(&losses[losses.len() - tenth..]),
+        metrics,
+    )
+}
+
+fn value(metrics: &[Metric], name: &str) -> f64 {
+    metrics.iter().find(|m| m.name == name).unwrap().value
+}
+
+#[test]
+fn tiny_ssd_learns_shapes() {
+    let data = shapes(60, 96);
+    let config = TorchConfig {
+        model: ModelConfig::TinySsd { width: 16, side: 96 },
+        partitions: 2,
+        batch: 8,
+        ..TorchConfig::default()
+    };
+    let (first, last, metrics) = train(&data, &config, 80, 2e-3);
+    assert!(last < 0.6 * first, "loss {first} -> {last}");
+    let names: Vec<_> = metrics.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(names, ["AP", "AP50", "AP75", "loss"]);
+    assert!(value(&metrics, "AP50") >= value(&metrics, "AP"));
+}
+
+#[test]
+fn cnn_learns_which_shapes_there_are() {
+    let data = shapes(60, 64);
+    let config = TorchConfig {
+        model: ModelConfig::Cnn { width: 16, side: 64 },
+        partitions: 2,
+        batch: 15,
+        ..TorchConfig::default()
+    };
+    let (first, last, metrics) = train(&data, &config, 100, 5e-3);
+    assert!(last < 0.6 * first, "loss {first} -> {last}");
+    assert!((0.0..=1.0).contains(&value(&metrics, "accuracy")));
+}
+
+/// Statistics are estimated before an evaluation, so batch norm predicts as it was trained: the
+/// same images have nearly the same loss in training and in evaluation.
+#[test]
+fn ssdlite_with_batch_norm_is_evaluated_as_it_is_trained() {
+    let data = shapes(16, 64);
+    let config = TorchConfig {
+        model: ModelConfig::SsdLite { side: 64, norm: NormKind::Batch },
+        partitions: 1,
+        batch: 16,
+        ..TorchConfig::default()
+    };
+    let mut learner = build(&config, data.train.clone(), None).unwrap();
+    let mut parameters = learner.initial_parameters();
+    let mut gradient = vec![0.0; parameters.len()];
+    let mut optimizer = OptimizerConfig::AdamW(AdamConfig::default())
+        .build(parameters.len())
+        .unwrap();
+    let mut loss = 0.0;
+    for iteration in 0..15 {
+        let parts = learner
+            .coded_gradient(&parameters, iteration, &[(0, 1.0)], &mut gradient)
+            .unwrap();
+        loss = parts[0].loss;
+        if iteration < 14 {
+            optimizer.step_scaled(&mut parameters, &gradient, 1.0, Second::Same, 1e-3);
+        }
+    }
+    let metrics = learner.evaluate(&parameters).unwrap();
+    let evaluated = value(&metrics, "loss");
+    assert!(
+        (evaluated / loss - 1.0).abs() < 0.1,
+        "trained at {loss}, evaluated at {evaluated}"
+    );
+}

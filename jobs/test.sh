@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Set-up, then every check and test of the project, with the time each stage took.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+started=$SECONDS
+stage() { # stage NAME COMMAND...
+  local name=$1 begin=$SECONDS; shift
+  printf '== %s\n' "$name"
+  if ! "$@"; then printf '== %s FAILED after %d s\n' "$name" $((SECONDS - begin)); exit 1; fi
+  printf '== %s: %d s\n' "$name" $((SECONDS - begin))
+}
+
+stage "set-up" jobs/setup.sh
+stage "format" cargo fmt --check
+stage "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
+. jobs/mpi-env.sh
+stage "tests" cargo test --workspace --quiet --no-fail-fast
+stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+printf '== all stages: %d s\n' $((SECONDS - started))

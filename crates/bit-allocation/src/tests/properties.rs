@@ -129,7 +129,7 @@ proptest! {
 /// from 10 to 500, p of three kinds, `eta l / 4` over six orders of magnitude.
 #[test]
 fn algorithm_1_is_within_one_percent_of_the_optimum() {
-    let mut least = [f64::INFINITY; 2];
+    let mut least_greedy = f64::INFINITY;
     let mut sum = 0.0;
     let instances = 400;
     for seed in 0..instances {
@@ -153,17 +153,10 @@ fn algorithm_1_is_within_one_percent_of_the_optimum() {
         let algorithm_1 = ratio(Method::Algorithm1);
         assert!(algorithm_1 >= 0.99, "instance {seed}: {algorithm_1}");
         sum += algorithm_1;
-        for (least, ratio) in
-            (least.iter_mut()).zip([ratio(Method::Greedy), ratio(Method::Continuous)])
-        {
-            *least = least.min(ratio);
-        }
+        least_greedy = least_greedy.min(ratio(Method::Greedy));
     }
-    assert!(
-        sum / instances as f64 >= 0.999,
-        "mean {}",
-        sum / instances as f64
-    );
-    // What the simpler methods lose on the same instances: greedy is not a substitute.
-    assert!(least[0] < 0.9, "greedy {}", least[0]);
+    let mean = sum / instances as f64;
+    assert!(mean >= 0.999, "mean {mean}");
+    // Greedy is not a substitute.
+    assert!(least_greedy < 0.9, "greedy {least_greedy}");
 }

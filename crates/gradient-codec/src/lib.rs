@@ -3,7 +3,7 @@
 //!
 //! From the bottom up: [`layout`] says where every byte of a frame lies, [`random`] defines the
 //! random bits of stochastic rounding, [`reference`](mod@reference) is the format as slow loops, [`Quantizer`] encodes
-//! at memory-bound speed to the same bytes, [`Frame`] checks what arrived against what was planned
+//! to the same bytes with vectorised loops chosen at run time, [`Frame`] checks what arrived against what was planned
 //! and folds it into a sum, and [`Preset`] names the quantizers and bounds their error.
 //! `docs/format.md` is the contract in prose.
 //!

@@ -285,7 +285,6 @@ fn what_cannot_be_encoded_is_refused_with_its_place() {
             let error = Err(EncodeError::Overflow {
                 index: 8999 / bucket * bucket,
             });
-            // A global norm of sqrt(2) f32::MAX overflows only where a single level spans it all.
             let result = quantizer.encode(&ID, &x, &[], &mut out);
             assert_eq!(result, error, "{quantizer:?}");
         }

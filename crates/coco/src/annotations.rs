@@ -1,8 +1,8 @@
 //! An `instances_*.json` file as typed values.
 //!
 //! Only the fields that detection needs are read; the rest (`info`, `licenses`, `segmentation` as
-//! polygons or as run lengths, ...) is skipped without being stored, so that COCO's 560 MB training
-//! file parses within about 100 MB.
+//! polygons or as run lengths, ...) is skipped without being stored, so that COCO's 500 MB training
+//! file takes about a second and 200 MB.
 
 use crate::CocoError;
 use serde::{Deserialize, Deserializer, Serialize};

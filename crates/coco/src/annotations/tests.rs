@@ -61,7 +61,7 @@ fn a_malformed_file_is_told_where() {
         (
             "{\"images\": [{\"id\": 1,\n\"file_name\": \"a\", \"width\": -3}]}",
             2,
-            29,
+            30,
             "invalid value: integer `-3`, expected u32",
         ),
         ("", 1, 0, "EOF while parsing a value"),

@@ -14,8 +14,10 @@ struct Fixture {
 #[derive(Deserialize)]
 struct Case {
     name: String,
-    ground_truth: Vec<(u64, i64, f64, f64, f64, f64, f64, u8)>,
-    detections: Vec<(u64, i64, f64, f64, f64, f64, f64)>,
+    /// Image, label, x, y, width, height, area, crowd.
+    ground_truth: Vec<[f64; 8]>,
+    /// Image, label, x, y, width, height, score.
+    detections: Vec<[f64; 7]>,
     stats: [f64; 12],
 }
 
@@ -31,20 +33,20 @@ fn equals_pycocotools() {
         let truth: Vec<GroundTruth> = case
             .ground_truth
             .iter()
-            .map(|&(image, label, x, y, w, h, area, crowd)| GroundTruth {
-                image,
-                label,
+            .map(|&[image, label, x, y, w, h, area, crowd]| GroundTruth {
+                image: image as u64,
+                label: label as i64,
                 bbox: [x, y, w, h],
                 area,
-                crowd: crowd == 1,
+                crowd: crowd == 1.0,
             })
             .collect();
         let found: Vec<Detection> = case
             .detections
             .iter()
-            .map(|&(image, label, x, y, w, h, score)| Detection {
-                image,
-                label,
+            .map(|&[image, label, x, y, w, h, score]| Detection {
+                image: image as u64,
+                label: label as i64,
                 bbox: [x, y, w, h],
                 score,
             })

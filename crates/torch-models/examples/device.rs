@@ -45,11 +45,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ssdlite = |side, norm| ModelConfig::SsdLite { side, norm };
     let mut models = vec![
         (ModelConfig::QUICKSTART, vec![4, 8, 16]),
-        (ModelConfig::TinySsd { width: 16, side: 128 }, vec![4, 16]),
+        (
+            ModelConfig::TinySsd {
+                width: 16,
+                side: 128,
+            },
+            vec![4, 16],
+        ),
         (ssdlite(160, NormKind::Group), vec![4, 8]),
         (ssdlite(160, NormKind::Batch), vec![4, 8]),
         (ssdlite(320, NormKind::Batch), vec![4]),
-        (ModelConfig::Cnn { width: 16, side: 64 }, vec![8, 32]),
+        (
+            ModelConfig::Cnn {
+                width: 16,
+                side: 64,
+            },
+            vec![8, 32],
+        ),
     ];
     if device.is_cuda() {
         models.push((ssdlite(320, NormKind::Batch), vec![24, 64]));

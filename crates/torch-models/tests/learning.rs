@@ -4,7 +4,7 @@ mod common;
 
 use common::{Shapes, shapes};
 use learner::optimizer::AdamConfig;
-use learner::{Learner, Metric, OptimizerConfig, Second};
+use learner::{Metric, OptimizerConfig, Second};
 use torch_models::{ModelConfig, NormKind, TorchConfig, build};
 
 /// Trains with AdamW on all partitions; returns the mean loss of the first and of the last tenth
@@ -29,12 +29,15 @@ fn train(data: &Shapes, config: &TorchConfig, steps: u64, rate: f32) -> (f64, f6
     let tenth = losses.len() / 10;
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let metrics = learner.evaluate(&parameters).unwrap();
-    println!("{config:?}: {losses:?} {metrics:?}");
-    (
+    let (first, last) = (
         mean(&losses[..tenth]),
         mean(&losses[losses.len() - tenth..]),
-        metrics,
-    )
+    );
+    println!(
+        "{:?}: loss {first:.2} -> {last:.2}, {metrics:?}",
+        config.model
+    );
+    (first, last, metrics)
 }
 
 fn value(metrics: &[Metric], name: &str) -> f64 {
@@ -45,7 +48,10 @@ fn value(metrics: &[Metric], name: &str) -> f64 {
 fn tiny_ssd_learns_shapes() {
     let data = shapes(60, 96);
     let config = TorchConfig {
-        model: ModelConfig::TinySsd { width: 16, side: 96 },
+        model: ModelConfig::TinySsd {
+            width: 16,
+            side: 96,
+        },
         partitions: 2,
         batch: 8,
         ..TorchConfig::default()
@@ -61,7 +67,10 @@ fn tiny_ssd_learns_shapes() {
 fn cnn_learns_which_shapes_there_are() {
     let data = shapes(60, 64);
     let config = TorchConfig {
-        model: ModelConfig::Cnn { width: 16, side: 64 },
+        model: ModelConfig::Cnn {
+            width: 16,
+            side: 64,
+        },
         partitions: 2,
         batch: 15,
         ..TorchConfig::default()
@@ -77,7 +86,10 @@ fn cnn_learns_which_shapes_there_are() {
 fn ssdlite_with_batch_norm_is_evaluated_as_it_is_trained() {
     let data = shapes(16, 64);
     let config = TorchConfig {
-        model: ModelConfig::SsdLite { side: 64, norm: NormKind::Batch },
+        model: ModelConfig::SsdLite {
+            side: 64,
+            norm: NormKind::Batch,
+        },
         partitions: 1,
         batch: 16,
         ..TorchConfig::default()

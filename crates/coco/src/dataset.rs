@@ -248,7 +248,7 @@ impl Dataset {
         boxes as f64 / trainable.len() as f64
     }
 
-    /// The ground truth of an image for [`crate::average_precision`]: every annotation, crowds
+    /// The ground truth of an image for [`crate::average_precision()`]: every annotation, crowds
     /// included, unclipped, in pixels of the original image. `image` is the index.
     ///
     /// # Errors

@@ -6,9 +6,9 @@
 //! 2. [`Dataset`]: annotations joined with an image directory and validated; images decoded and
 //!    resized on demand, with boxes and dense labels for training, and full ground truth for
 //!    evaluation. [`SampleCache`] keeps decoded images in memory up to a limit.
-//! 3. [`average_precision`]: the twelve COCO numbers, equal to pycocotools'.
+//! 3. [`mod@average_precision`]: the twelve COCO numbers, equal to pycocotools'.
 //! 4. [`synth`]: a seeded data set of textured shapes that a small detector learns in a minute.
-//! 5. [`check`]: everything that is wrong with a data set, as a report.
+//! 5. [`mod@check`]: everything that is wrong with a data set, as a report.
 //!
 //! Boxes in files are `[x, y, width, height]` in pixels of the original image, as COCO has them;
 //! boxes of a [`Sample`] are `[x1, y1, x2, y2]` in pixels of the resized one. Labels are dense,

@@ -10,13 +10,13 @@ use crate::config::values::AllocationMethod;
 
 /// Coded, quantized distributed training over MPI.
 #[derive(Debug, Parser)]
-#[command(name = "gradcode", version, about, after_long_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "gradcode", version, about, after_long_help = first_steps(), arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "\
+const FIRST_STEPS: &str = "\
 First steps:
   gradcode doctor                                        is this machine ready?
   gradcode data synth --out data/quickstart              a small data set to detect shapes in
@@ -24,9 +24,16 @@ First steps:
   mpirun -n 5 gradcode train configs/quickstart.toml     train: 1 master and 4 workers
   gradcode report runs/quickstart/run.h5                 what came of it
 
-Exit codes: 0 done; 2 usage or configuration; 20 too many workers missing; 21 diverged;
-30 environment; 31 log could not be written; 70 bug; 85 stopped early with a checkpoint, run
-again with --resume auto; 86 stopped early without one.";
+Exit codes:
+";
+
+fn first_steps() -> String {
+    let mut text = FIRST_STEPS.to_owned();
+    for (code, meaning) in crate::exit::CODES {
+        text.push_str(&format!("  {code:>2}  {meaning}\n"));
+    }
+    text
+}
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -115,7 +122,12 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// auto: from the newest checkpoint if there is one; PATH: from that one; never: start anew.
-    #[arg(long, value_name = "auto|PATH|never", default_value = "never", conflicts_with = "overwrite")]
+    #[arg(
+        long,
+        value_name = "auto|PATH|never",
+        default_value = "never",
+        conflicts_with = "overwrite"
+    )]
     pub resume: Resume,
     /// Replace an existing run.
     #[arg(long)]
@@ -131,7 +143,11 @@ pub struct TrainArgs {
 impl TrainArgs {
     /// The layers to load; `worker_ranks` is the default number of workers.
     pub fn sources(&self, worker_ranks: usize) -> Sources {
-        Sources { out: self.out.clone(), worker_ranks: Some(worker_ranks), ..self.experiment.sources() }
+        Sources {
+            out: self.out.clone(),
+            worker_ranks: Some(worker_ranks),
+            ..self.experiment.sources()
+        }
     }
 }
 
@@ -166,7 +182,10 @@ pub struct SimulateArgs {
 impl SimulateArgs {
     /// The layers to load.
     pub fn sources(&self) -> Sources {
-        Sources { out: self.out.clone(), ..self.experiment.sources() }
+        Sources {
+            out: self.out.clone(),
+            ..self.experiment.sources()
+        }
     }
 }
 
@@ -340,16 +359,12 @@ mod tests {
     }
 
     #[test]
-    fn the_help_lists_every_exit_code() {
-        for (code, _) in crate::exit::CODES {
-            assert!(EXIT_CODES.contains(&format!("{code} ")), "{code}");
-        }
-    }
-
-    #[test]
     fn resume_takes_a_word_or_a_path() {
         assert_eq!("auto".parse(), Ok(Resume::Auto));
         assert_eq!("never".parse(), Ok(Resume::Never));
-        assert_eq!("runs/x/checkpoints/100".parse(), Ok(Resume::Path("runs/x/checkpoints/100".into())));
+        assert_eq!(
+            "runs/x/checkpoints/100".parse(),
+            Ok(Resume::Path("runs/x/checkpoints/100".into()))
+        );
     }
 }

@@ -32,13 +32,25 @@ pub const STOPPED: u8 = 86;
 /// Every code with what it means, for `--help`.
 pub const CODES: &[(u8, &str)] = &[
     (DONE, "done"),
-    (USAGE, "the command line or the configuration cannot be used"),
+    (
+        USAGE,
+        "the command line or the configuration cannot be used",
+    ),
     (WORKERS_MISSING, "too many workers missing"),
-    (DIVERGED, "diverged: the loss or the model is no longer finite"),
-    (ENVIRONMENT, "environment: a file, a library, a device or MPI"),
+    (
+        DIVERGED,
+        "diverged: the loss or the model is no longer finite",
+    ),
+    (
+        ENVIRONMENT,
+        "environment: a file, a library, a device or MPI",
+    ),
     (LOG_LOST, "the run ended, but its log could not be written"),
     (BUG, "a bug in gradcode"),
-    (STOPPED_RESUMABLE, "stopped early, checkpoint written: run again with --resume auto"),
+    (
+        STOPPED_RESUMABLE,
+        "stopped early, checkpoint written: run again with --resume auto",
+    ),
     (STOPPED, "stopped early without a checkpoint"),
 ];
 
@@ -59,7 +71,11 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// A failure with any code.
     pub fn new(code: u8, message: impl fmt::Display) -> Self {
-        Failure { code, message: message.to_string(), hint: None }
+        Failure {
+            code,
+            message: message.to_string(),
+            hint: None,
+        }
     }
 
     /// The user can mend it: command line or configuration.
@@ -75,7 +91,10 @@ impl Failure {
     /// With something to try.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
-        Failure { hint: Some(hint.to_string()), ..self }
+        Failure {
+            hint: Some(hint.to_string()),
+            ..self
+        }
     }
 
     /// Tells the user on standard error and gives the exit code.
@@ -147,7 +166,9 @@ mod tests {
         struct Outer {
             source: std::io::Error,
         }
-        let error = Outer { source: std::io::Error::other("no such file") };
+        let error = Outer {
+            source: std::io::Error::other("no such file"),
+        };
         assert_eq!(Causes(&error).to_string(), "read x: no such file");
     }
 }

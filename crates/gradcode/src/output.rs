@@ -10,10 +10,14 @@ use crate::exit::{ENVIRONMENT, Failure, Outcome};
 /// [`ENVIRONMENT`] when standard output cannot be written, for instance to a full disk.
 pub fn print(text: &str) -> Outcome {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(ENVIRONMENT, format!("failed to write to standard output: {error}")))
-        }
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+            ENVIRONMENT,
+            format!("failed to write to standard output: {error}"),
+        )),
         _ => Ok(()),
     }
 }

@@ -19,7 +19,9 @@ pub fn run(args: &AllocateArgs) -> Outcome {
     let probabilities = probabilities(&args.probabilities)?;
     let method = args.method;
     if args.dimension == 0 {
-        return Err(Failure::usage("failed to use --dimension 0: needs at least 1 coordinate"));
+        return Err(Failure::usage(
+            "failed to use --dimension 0: needs at least 1 coordinate",
+        ));
     }
     check_budget(args, probabilities.len() as u64)?;
     let dimension = args.dimension as f64;
@@ -29,7 +31,10 @@ pub fn run(args: &AllocateArgs) -> Outcome {
     let phi = |bits: u8| eta * utility::qsgd_phi(bits, dimension);
     let tables = utility::tables(&probabilities, &phi, 2..=args.max_bits, args.allow_idle)
         .map_err(|error| Failure::usage(format!("failed to state the problem: {error}")))?;
-    let problem = Problem { tables, total_bits: args.budget };
+    let problem = Problem {
+        tables,
+        total_bits: args.budget,
+    };
     let allocation = allocate(&problem, method.into())
         .map_err(|error| Failure::usage(format!("failed to allocate by {method}: {error}")))?;
     let seconds = start.elapsed().as_secs_f64();
@@ -47,7 +52,13 @@ pub fn run(args: &AllocateArgs) -> Outcome {
     output::print(&table(method, &probabilities, &allocation, eta, seconds))
 }
 
-fn table(method: AllocationMethod, probabilities: &[f64], allocation: &Allocation, eta: f64, seconds: f64) -> String {
+fn table(
+    method: AllocationMethod,
+    probabilities: &[f64],
+    allocation: &Allocation,
+    eta: f64,
+    seconds: f64,
+) -> String {
     let total: u64 = allocation.bits.iter().map(|&bits| u64::from(bits)).sum();
     let mut text = format!(
         "method {method}, eta {eta:.6e}, {seconds:.3} s\n\
@@ -69,8 +80,15 @@ fn check_budget(args: &AllocateArgs, workers: u64) -> Outcome {
     let least = if args.allow_idle { 2 } else { 2 * workers };
     let most = u64::from(args.max_bits) * workers;
     if args.budget < least {
-        let why = if args.allow_idle { "2 bits for at least one worker".into() } else { format!("2 bits for each of {workers} workers") };
-        return Err(Failure::usage(format!("failed to use --budget {}: needs at least {least} ({why})", args.budget)));
+        let why = if args.allow_idle {
+            "2 bits for at least one worker".into()
+        } else {
+            format!("2 bits for each of {workers} workers")
+        };
+        return Err(Failure::usage(format!(
+            "failed to use --budget {}: needs at least {least} ({why})",
+            args.budget
+        )));
     }
     if args.budget > most {
         return Err(Failure::usage(format!(
@@ -85,14 +103,20 @@ fn check_budget(args: &AllocateArgs, workers: u64) -> Outcome {
 fn probabilities(argument: &str) -> Outcome<Vec<f64>> {
     let (name, text) = match argument.strip_prefix('@') {
         Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::usage(format!("failed to read --probabilities {argument}: {error}")))?;
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Failure::usage(format!(
+                    "failed to read --probabilities {argument}: {error}"
+                ))
+            })?;
             (argument, text)
         }
         None => ("--probabilities", argument.to_owned()),
     };
     let mut probabilities = Vec::new();
-    for word in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
+    for word in text
+        .split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|word| !word.is_empty())
+    {
         let worker = probabilities.len();
         match word.parse::<f64>() {
             Ok(p) if p > 0.0 && p < 1.0 => probabilities.push(p),
@@ -105,7 +129,9 @@ fn probabilities(argument: &str) -> Outcome<Vec<f64>> {
         }
     }
     if probabilities.is_empty() {
-        return Err(Failure::usage(format!("failed to use {name}: it lists no probability")));
+        return Err(Failure::usage(format!(
+            "failed to use {name}: it lists no probability"
+        )));
     }
     Ok(probabilities)
 }
@@ -124,12 +150,19 @@ fn scaling(argument: &str, probabilities: &[f64], budget: u64, dimension: f64) -
     let eta = match argument.strip_prefix("balanced") {
         Some("") => baseline(),
         Some(rest) => {
-            let factor: f64 = rest.strip_prefix('*').and_then(|x| x.parse().ok()).ok_or_else(wrong)?;
+            let factor: f64 = rest
+                .strip_prefix('*')
+                .and_then(|x| x.parse().ok())
+                .ok_or_else(wrong)?;
             factor * baseline()
         }
         None => argument.parse().map_err(|_| wrong())?,
     };
-    if eta > 0.0 && eta.is_finite() { Ok(eta) } else { Err(wrong()) }
+    if eta > 0.0 && eta.is_finite() {
+        Ok(eta)
+    } else {
+        Err(wrong())
+    }
 }
 
 #[cfg(test)]
@@ -142,11 +175,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p.txt");
         std::fs::write(&path, "0.5\n0.25,0.125\n").unwrap();
-        assert_eq!(probabilities(&format!("@{}", path.display())).unwrap(), [0.5, 0.25, 0.125]);
+        assert_eq!(
+            probabilities(&format!("@{}", path.display())).unwrap(),
+            [0.5, 0.25, 0.125]
+        );
         for wrong in ["0.5,1", "0", "0.5,x", "", "nan", "@/nowhere"] {
-            assert_eq!(probabilities(wrong).unwrap_err().code, crate::exit::USAGE, "{wrong}");
+            assert_eq!(
+                probabilities(wrong).unwrap_err().code,
+                crate::exit::USAGE,
+                "{wrong}"
+            );
         }
-        assert!(probabilities("0.5,1").unwrap_err().message.contains("worker 1 has `1`"));
+        assert!(
+            probabilities("0.5,1")
+                .unwrap_err()
+                .message
+                .contains("worker 1 has `1`")
+        );
     }
 
     #[test]
@@ -156,7 +201,15 @@ mod tests {
         assert_eq!(eta("0.5").unwrap(), 0.5);
         assert!((eta("balanced").unwrap() - 0.18).abs() < 1e-15);
         assert!((eta("balanced*0.005").unwrap() - 0.0009).abs() < 1e-15);
-        for wrong in ["0", "-1", "inf", "x", "balanced*x", "balancedx", "balanced*-1"] {
+        for wrong in [
+            "0",
+            "-1",
+            "inf",
+            "x",
+            "balanced*x",
+            "balancedx",
+            "balanced*-1",
+        ] {
             assert!(eta(wrong).is_err(), "{wrong}");
         }
     }

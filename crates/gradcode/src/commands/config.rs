@@ -38,7 +38,11 @@ pub fn check(args: &ConfigCheckArgs) -> Outcome {
             "warnings": resolved.warnings,
         }));
     }
-    output::print(&format!("{}: valid. {}\n", args.experiment.experiment.display(), summary(config)))
+    output::print(&format!(
+        "{}: valid. {}\n",
+        args.experiment.experiment.display(),
+        summary(config)
+    ))
 }
 
 fn summary(config: &Config) -> String {

@@ -59,8 +59,11 @@ pub fn synth(args: &SynthArgs) -> Outcome {
 /// Exit code 30 when it cannot be used for training; the report is printed all the same.
 pub fn check(args: &CheckArgs) -> Outcome {
     let report = coco::check(&args.annotations, &args.images, args.threads).map_err(|error| {
-        Failure::new(ENVIRONMENT, format!("failed to check a data set: {}", Causes(&error)))
-            .hint("paths are relative to the working directory")
+        Failure::new(
+            ENVIRONMENT,
+            format!("failed to check a data set: {}", Causes(&error)),
+        )
+        .hint("paths are relative to the working directory")
     })?;
     if args.json {
         let mut object = json!(report);
@@ -74,7 +77,11 @@ pub fn check(args: &CheckArgs) -> Outcome {
     }
     Err(Failure::new(
         ENVIRONMENT,
-        format!("{} with {} cannot be used for training", args.annotations.display(), args.images.display()),
+        format!(
+            "{} with {} cannot be used for training",
+            args.annotations.display(),
+            args.images.display()
+        ),
     ))
 }
 
@@ -102,19 +109,40 @@ fn table(report: &CheckReport) -> String {
         ("inconsistencies", &report.inconsistencies, true),
         ("missing files", &report.missing_files, true),
         ("unreadable files", &report.unreadable_files, true),
-        ("files of another size than listed", &report.wrong_sizes, true),
-        ("boxes without area (dropped)", &report.degenerate_boxes, false),
-        ("boxes outside their image (clipped)", &report.boxes_outside, false),
+        (
+            "files of another size than listed",
+            &report.wrong_sizes,
+            true,
+        ),
+        (
+            "boxes without area (dropped)",
+            &report.degenerate_boxes,
+            false,
+        ),
+        (
+            "boxes outside their image (clipped)",
+            &report.boxes_outside,
+            false,
+        ),
         ("annotations with id 0", &report.zero_ids, false),
     ];
     for (name, finding, fatal) in findings {
         if finding.count > 0 {
-            let _ = writeln!(text, "{}: {} {name}", if fatal { "error" } else { "warning" }, finding.count);
+            let _ = writeln!(
+                text,
+                "{}: {} {name}",
+                if fatal { "error" } else { "warning" },
+                finding.count
+            );
             for example in &finding.examples {
                 let _ = writeln!(text, "  {example}");
             }
         }
     }
-    text.push_str(if report.is_usable() { "usable\n" } else { "NOT usable\n" });
+    text.push_str(if report.is_usable() {
+        "usable\n"
+    } else {
+        "NOT usable\n"
+    });
     text
 }

@@ -39,7 +39,13 @@ impl Finding {
     /// A finding whose value is its text, in order.
     pub fn ok(key: &'static str, text: impl Into<String>) -> Self {
         let text = text.into();
-        Finding { key, state: State::Ok, value: Value::String(text.clone()), text, hint: None }
+        Finding {
+            key,
+            state: State::Ok,
+            value: Value::String(text.clone()),
+            text,
+            hint: None,
+        }
     }
 
     /// With another value for programs.
@@ -51,7 +57,15 @@ impl Finding {
     /// Worse than `Ok` if `condition` holds.
     #[must_use]
     pub fn unless(self, condition: bool, state: State, hint: &'static str) -> Self {
-        if condition { self } else { Finding { state, hint: Some(hint), ..self } }
+        if condition {
+            self
+        } else {
+            Finding {
+                state,
+                hint: Some(hint),
+                ..self
+            }
+        }
     }
 }
 
@@ -61,13 +75,17 @@ impl Finding {
 /// Exit code 30 when something is missing that training needs; the report is printed all the same.
 pub fn run(args: &DoctorArgs) -> Outcome {
     let findings = machine::examine();
-    let failed: Vec<&str> =
-        findings.iter().filter(|finding| finding.state == State::Fail).map(|finding| finding.key).collect();
+    let failed: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding.state == State::Fail)
+        .map(|finding| finding.key)
+        .collect();
     if args.json {
         let object: Map<String, Value> = findings
             .iter()
             .map(|finding| {
-                let entry = json!({ "state": finding.state, "value": finding.value, "hint": finding.hint });
+                let entry =
+                    json!({ "state": finding.state, "value": finding.value, "hint": finding.hint });
                 (finding.key.to_owned(), entry)
             })
             .chain([("ready".to_owned(), Value::Bool(failed.is_empty()))])
@@ -79,12 +97,19 @@ pub fn run(args: &DoctorArgs) -> Outcome {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(ENVIRONMENT, format!("this machine is not ready: {}", failed.join(", ")))
-        .hint("jobs/setup.sh installs what is missing"))
+    Err(Failure::new(
+        ENVIRONMENT,
+        format!("this machine is not ready: {}", failed.join(", ")),
+    )
+    .hint("jobs/setup.sh installs what is missing"))
 }
 
 fn table(findings: &[Finding]) -> String {
-    let width = findings.iter().map(|finding| finding.key.len()).max().unwrap_or(0);
+    let width = findings
+        .iter()
+        .map(|finding| finding.key.len())
+        .max()
+        .unwrap_or(0);
     let mut text = String::new();
     for finding in findings {
         let mark = match finding.state {
@@ -92,7 +117,10 @@ fn table(findings: &[Finding]) -> String {
             State::Warn => "warn",
             State::Fail => "FAIL",
         };
-        text.push_str(&format!("{mark}  {:<width$}  {}\n", finding.key, finding.text));
+        text.push_str(&format!(
+            "{mark}  {:<width$}  {}\n",
+            finding.key, finding.text
+        ));
         if let Some(hint) = finding.hint {
             text.push_str(&format!("      {:<width$}  hint: {hint}\n", ""));
         }

@@ -48,7 +48,11 @@ struct Bits {
 impl Bits {
     fn of(plan: &Plan, config: &Config, dimension: usize) -> Outcome<Self> {
         let preset = config.preset();
-        let mut sums = Bits { offered: 0, expected: 0.0, unquantized_expected: 0.0 };
+        let mut sums = Bits {
+            offered: 0,
+            expected: 0.0,
+            unquantized_expected: 0.0,
+        };
         for worker in plan.workers.iter().filter(|worker| !worker.is_idle()) {
             let quantizer = preset.quantizer(worker.bits).map_err(|error| {
                 Failure::new(BUG, format!("failed to {error}, which the plan asks for"))

@@ -12,7 +12,9 @@ use torch_models::layers::NormKind;
 
 use super::error::ConfigError;
 use super::settings::{Architecture, CocoPaths, Config};
-use super::values::{CodecNorm, CodecPreset, DelayKind, Norm, OptimizerKind, Rates, Schedule, TraceOrder};
+use super::values::{
+    CodecNorm, CodecPreset, DelayKind, Norm, OptimizerKind, Rates, Schedule, TraceOrder,
+};
 
 impl Config {
     /// The training set of a model that learns from files.
@@ -20,14 +22,17 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Missing`] when the configuration names none.
     pub fn training_data(&self) -> Result<&CocoPaths, ConfigError> {
-        self.data.train.as_ref().ok_or_else(|| ConfigError::Missing {
-            key: "data.train_annotations".into(),
-            valid: format!(
-                "{} learns from images: set data.train_annotations and data.train_images \
+        self.data
+            .train
+            .as_ref()
+            .ok_or_else(|| ConfigError::Missing {
+                key: "data.train_annotations".into(),
+                valid: format!(
+                    "{} learns from images: set data.train_annotations and data.train_images \
                  (`gradcode data synth` makes a small set)",
-                self.model.architecture.kind()
-            ),
-        })
+                    self.model.architecture.kind()
+                ),
+            })
     }
 
     /// The quantizer family of all workers.
@@ -100,7 +105,9 @@ impl Config {
     pub fn convex_problem(&self) -> Option<ConvexConfig> {
         let (objective, dimension) = match self.model.architecture {
             Architecture::LeastSquares { dimension } => (Objective::LeastSquares, dimension),
-            Architecture::LogisticRegression { dimension } => (Objective::LogisticRegression, dimension),
+            Architecture::LogisticRegression { dimension } => {
+                (Objective::LogisticRegression, dimension)
+            }
             _ => return None,
         };
         Some(ConvexConfig {
@@ -134,13 +141,17 @@ impl Config {
                     TraceOrder::Replay => straggler::TraceOrder::Replay,
                     TraceOrder::Resample => straggler::TraceOrder::Resample,
                 };
-                return Ok(DelayModel::new(self.traces()?).map_err(refused)?.with_trace_order(order));
+                return Ok(DelayModel::new(self.traces()?)
+                    .map_err(refused)?
+                    .with_trace_order(order));
             }
         };
         let shifted = |rate| WorkerDelay::ShiftedExponential { shift, rate };
         let workers = self.workers;
         let model = match &straggler.rate {
-            Rates::Uniform([low, high]) => DelayModel::drawn_rates(self.seed, workers, shift, *low, *high),
+            Rates::Uniform([low, high]) => {
+                DelayModel::drawn_rates(self.seed, workers, shift, *low, *high)
+            }
             Rates::One(rate) => DelayModel::new(vec![shifted(*rate); workers]),
             Rates::Many(rates) => DelayModel::new(rates.iter().copied().map(shifted).collect()),
             Rates::Linspace([low, high]) => {
@@ -161,8 +172,10 @@ impl Config {
                 valid: "model = \"trace\" needs a file of delays".into(),
             });
         };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.clone(),
+            source,
+        })?;
         let wrong = |line: usize, message: String| ConfigError::Parse {
             path: path.clone(),
             message: format!("line {line}: {message}"),
@@ -174,17 +187,28 @@ impl Config {
                 continue;
             }
             let mut delays = Vec::new();
-            for word in line.split(|c: char| c == ',' || c.is_whitespace()).filter(|w| !w.is_empty()) {
+            for word in line
+                .split(|c: char| c == ',' || c.is_whitespace())
+                .filter(|w| !w.is_empty())
+            {
                 match word.parse::<f64>() {
                     Ok(delay) if delay >= 0.0 && delay.is_finite() => delays.push(delay),
-                    _ => return Err(wrong(index + 1, format!("`{word}` is no delay: a number, at least 0"))),
+                    _ => {
+                        return Err(wrong(
+                            index + 1,
+                            format!("`{word}` is no delay: a number, at least 0"),
+                        ));
+                    }
                 }
             }
             if delays.len() != 1 && delays.len() != self.workers {
                 let workers = self.workers;
                 return Err(wrong(
                     index + 1,
-                    format!("{} columns; there must be 1, or one for each of {workers} workers", delays.len()),
+                    format!(
+                        "{} columns; there must be 1, or one for each of {workers} workers",
+                        delays.len()
+                    ),
                 ));
             }
             if columns.is_empty() {
@@ -192,7 +216,10 @@ impl Config {
             }
             if columns.len() != delays.len() {
                 let before = columns.len();
-                return Err(wrong(index + 1, format!("{} columns after lines with {before}", delays.len())));
+                return Err(wrong(
+                    index + 1,
+                    format!("{} columns after lines with {before}", delays.len()),
+                ));
             }
             for (column, delay) in columns.iter_mut().zip(delays) {
                 column.push(delay);
@@ -217,7 +244,9 @@ mod tests {
 
     fn config(text: &str) -> Config {
         let text = format!("workers = 3\nbudget.mean_bits = 4\n{text}");
-        from_text(&text, Path::new("x.toml")).unwrap_or_else(|error| panic!("{error}")).config
+        from_text(&text, Path::new("x.toml"))
+            .unwrap_or_else(|error| panic!("{error}"))
+            .config
     }
 
     fn rates(config: &Config) -> Vec<f64> {
@@ -225,17 +254,32 @@ mod tests {
             WorkerDelay::ShiftedExponential { rate, .. } => *rate,
             other => panic!("{other:?}"),
         };
-        config.delay_model().unwrap().workers().iter().map(rate).collect()
+        config
+            .delay_model()
+            .unwrap()
+            .workers()
+            .iter()
+            .map(rate)
+            .collect()
     }
 
     #[test]
     fn rates_are_spread_over_the_workers() {
         assert_eq!(rates(&config("straggler.rate = 2")), [2.0; 3]);
-        assert_eq!(rates(&config("straggler.rate = [1, 2, 3]")), [1.0, 2.0, 3.0]);
-        assert_eq!(rates(&config("straggler.rate = { linspace = [1, 2] }")), [1.0, 1.5, 2.0]);
+        assert_eq!(
+            rates(&config("straggler.rate = [1, 2, 3]")),
+            [1.0, 2.0, 3.0]
+        );
+        assert_eq!(
+            rates(&config("straggler.rate = { linspace = [1, 2] }")),
+            [1.0, 1.5, 2.0]
+        );
         let drawn = rates(&config("straggler.rate = { uniform = [1, 2] }"));
         assert!(drawn.iter().all(|rate| (1.0..=2.0).contains(rate)) && drawn[0] != drawn[1]);
-        assert_ne!(drawn, rates(&config("straggler.rate = { uniform = [1, 2] }\nseed = 2")));
+        assert_ne!(
+            drawn,
+            rates(&config("straggler.rate = { uniform = [1, 2] }\nseed = 2"))
+        );
     }
 
     #[test]
@@ -245,16 +289,29 @@ mod tests {
         let model = |text: &str| {
             std::fs::write(&path, text).unwrap();
             let trace = path.display();
-            config(&format!("straggler.model = 'trace'\nstraggler.trace = '{trace}'")).delay_model()
+            config(&format!(
+                "straggler.model = 'trace'\nstraggler.trace = '{trace}'"
+            ))
+            .delay_model()
         };
         let three = model("# w0, w1, w2\n1, 2, 3\n4 5 6\n").unwrap();
-        assert_eq!((three.delay(0, 0, 1), three.delay(0, 1, 1), three.delay(0, 2, 1)), (2.0, 5.0, 2.0));
+        assert_eq!(
+            (
+                three.delay(0, 0, 1),
+                three.delay(0, 1, 1),
+                three.delay(0, 2, 1)
+            ),
+            (2.0, 5.0, 2.0)
+        );
         let shared = model("1\n4\n").unwrap();
         assert_eq!((shared.delay(0, 1, 0), shared.delay(0, 1, 2)), (4.0, 4.0));
         for (text, wanted) in [
             ("1, 2, 3\n1, x, 3", "line 2: `x` is no delay"),
             ("1, 2, 3\n1, -2, 3", "line 2: `-2`"),
-            ("1, 2", "line 1: 2 columns; there must be 1, or one for each of 3 workers"),
+            (
+                "1, 2",
+                "line 1: 2 columns; there must be 1, or one for each of 3 workers",
+            ),
             ("1, 2, 3\n1", "line 2: 1 columns after lines with 3"),
             ("# nothing\n", "no delays"),
         ] {
@@ -265,8 +322,18 @@ mod tests {
 
     #[test]
     fn codec_and_optimizer_are_translated() {
-        let config = config("codec.norm = 'l2'\ncodec.bucket = 1024\noptimizer.kind = 'adamw'\noptimizer.beta1 = 0.8");
-        assert_eq!(config.preset(), Preset::QsgdBucketed { norm: BucketNorm::L2, bucket: 1024 });
-        assert!(matches!(config.optimizer_config(), OptimizerConfig::AdamW(adam) if adam.beta1 == 0.8));
+        let config = config(
+            "codec.norm = 'l2'\ncodec.bucket = 1024\noptimizer.kind = 'adamw'\noptimizer.beta1 = 0.8",
+        );
+        assert_eq!(
+            config.preset(),
+            Preset::QsgdBucketed {
+                norm: BucketNorm::L2,
+                bucket: 1024
+            }
+        );
+        assert!(
+            matches!(config.optimizer_config(), OptimizerConfig::AdamW(adam) if adam.beta1 == 0.8)
+        );
     }
 }

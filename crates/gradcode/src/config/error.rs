@@ -53,17 +53,17 @@ pub enum ConfigError {
         valid: String,
     },
     /// Two keys that exclude each other, or that do not fit.
-    #[error("combine {}: {valid}", Pair(first, second))]
+    #[error("combine {}: {valid}", Pair(keys))]
     Conflict {
-        /// One key with its value and origin.
-        first: (String, Origin),
-        /// The other.
-        second: (String, Origin),
+        /// Both, with the layers that set them.
+        keys: Box<[(String, Origin); 2]>,
         /// What would be valid.
         valid: String,
     },
     /// A straggle probability of 0 or 1, for which no code can be designed.
-    #[error("design a code for worker {worker}: its straggle probability {how} is {probability}; it must lie strictly between 0 and 1")]
+    #[error(
+        "design a code for worker {worker}: its straggle probability {how} is {probability}; it must lie strictly between 0 and 1"
+    )]
     Probability {
         /// Which worker.
         worker: usize,
@@ -90,10 +90,15 @@ pub enum ConfigError {
     },
 }
 
-struct Pair<'a>(&'a (String, Origin), &'a (String, Origin));
+struct Pair<'a>(&'a [(String, Origin); 2]);
 
 impl fmt::Display for Pair<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ({}) and `{}` ({})", self.0.0, self.0.1, self.1.0, self.1.1)
+        let [first, second] = self.0;
+        write!(
+            f,
+            "`{}` ({}) and `{}` ({})",
+            first.0, first.1, second.0, second.1
+        )
     }
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::{Origins, Place};
 use super::values::{
-    AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject, ModelKind, Norm,
-    OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
+    AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject,
+    ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind,
+    TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -26,7 +27,11 @@ pub trait Section: Sized {
 
 /// `header.key`, or the key alone before the first header.
 pub fn dotted(header: &str, key: &str) -> String {
-    if header.is_empty() { key.to_owned() } else { format!("{header}.{key}") }
+    if header.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{header}.{key}")
+    }
 }
 
 macro_rules! section {
@@ -222,9 +227,16 @@ mod tests {
         let layer: Layer = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
         let table = toml::Table::try_from(&layer).unwrap();
         for (header, keys) in Layer::SCHEMA {
-            let section = if header.is_empty() { Some(&table) } else { table.get(*header).and_then(|v| v.as_table()) };
+            let section = if header.is_empty() {
+                Some(&table)
+            } else {
+                table.get(*header).and_then(|v| v.as_table())
+            };
             for key in *keys {
-                assert!(section.is_some_and(|s| s.contains_key(*key)), "default.toml lacks {header}.{key}");
+                assert!(
+                    section.is_some_and(|s| s.contains_key(*key)),
+                    "default.toml lacks {header}.{key}"
+                );
             }
         }
         assert!(toml::from_str::<Layer>(&text.replace("seed = 1", "sede = 1")).is_err());
@@ -234,16 +246,24 @@ mod tests {
     fn a_later_layer_wins_and_a_budget_replaces_a_budget() {
         let mut origins = Origins::default();
         let mut merged = Layer::default();
-        let lower: Layer = toml::from_str("seed = 1\n[budget]\ntotal_bits = 20\nmax_bits = 8").unwrap();
+        let lower: Layer =
+            toml::from_str("seed = 1\n[budget]\ntotal_bits = 20\nmax_bits = 8").unwrap();
         let upper: Layer = toml::from_str("seed = 2\n[budget]\nmean_bits = 4").unwrap();
         merged.overlay(lower, &Place::default_file(), &mut origins);
-        merged.overlay(upper, &Place::argument("--set", "budget.mean_bits=4"), &mut origins);
+        merged.overlay(
+            upper,
+            &Place::argument("--set", "budget.mean_bits=4"),
+            &mut origins,
+        );
         assert_eq!(merged.seed, Some(2));
         assert_eq!(merged.budget.total_bits, None);
         assert_eq!(merged.budget.mean_bits, Some(4.0));
         assert_eq!(merged.budget.max_bits, Some(8));
         assert_eq!(origins.of("budget.max_bits").to_string(), "default");
-        assert_eq!(origins.of("budget.mean_bits").to_string(), "--set budget.mean_bits=4");
+        assert_eq!(
+            origins.of("budget.mean_bits").to_string(),
+            "--set budget.mean_bits=4"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod check;
 mod convert;
+mod effect;
 pub mod error;
 pub mod layer;
 pub mod origin;

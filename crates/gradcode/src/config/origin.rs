@@ -16,17 +16,26 @@ pub struct Place {
 impl Place {
     /// The embedded defaults.
     pub fn default_file() -> Self {
-        Place { label: "default".into(), lines: Arc::default() }
+        Place {
+            label: "default".into(),
+            lines: Arc::default(),
+        }
     }
 
     /// A file with this text.
     pub fn file(path: &std::path::Path, text: &str) -> Self {
-        Place { label: path.display().to_string().into(), lines: Arc::new(lines_of_keys(text)) }
+        Place {
+            label: path.display().to_string().into(),
+            lines: Arc::new(lines_of_keys(text)),
+        }
     }
 
     /// A command line flag with its value.
     pub fn argument(flag: &str, value: &str) -> Self {
-        Place { label: format!("{flag} {value}").into(), lines: Arc::default() }
+        Place {
+            label: format!("{flag} {value}").into(),
+            lines: Arc::default(),
+        }
     }
 }
 
@@ -39,7 +48,10 @@ pub struct Origin {
 
 impl Origin {
     fn derived() -> Self {
-        Origin { label: "derived".into(), line: None }
+        Origin {
+            label: "derived".into(),
+            line: None,
+        }
     }
 
     /// Set by the embedded defaults.
@@ -66,7 +78,13 @@ impl Origins {
     /// `key` has its value from `place`.
     pub fn set(&mut self, key: String, place: &Place) {
         let line = place.lines.get(&key).copied();
-        self.0.insert(key, Origin { label: place.label.clone(), line });
+        self.0.insert(
+            key,
+            Origin {
+                label: place.label.clone(),
+                line,
+            },
+        );
     }
 
     /// Where `key` was set; `derived` if no layer did.
@@ -77,8 +95,15 @@ impl Origins {
 
 /// The line of each key of at most two levels in a TOML document; empty if it does not parse.
 fn lines_of_keys(text: &str) -> BTreeMap<String, usize> {
-    let Ok(document) = DeTable::parse(text) else { return BTreeMap::new() };
-    let line = |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count();
+    let Ok(document) = DeTable::parse(text) else {
+        return BTreeMap::new();
+    };
+    let line = |at: usize| {
+        1 + text.as_bytes()[..at.min(text.len())]
+            .iter()
+            .filter(|&&b| b == b'\n')
+            .count()
+    };
     let mut lines = BTreeMap::new();
     for (key, value) in document.get_ref() {
         lines.insert(key.get_ref().to_string(), line(key.span().start));
@@ -98,7 +123,8 @@ mod tests {
 
     #[test]
     fn keys_are_found_however_they_are_written() {
-        let lines = lines_of_keys("seed = 1\n\n[budget]\n# c\ntotal_bits = 8\n[codec]\npreset = 'f32'\n");
+        let lines =
+            lines_of_keys("seed = 1\n\n[budget]\n# c\ntotal_bits = 8\n[codec]\npreset = 'f32'\n");
         assert_eq!(lines["seed"], 1);
         assert_eq!(lines["budget.total_bits"], 5);
         assert_eq!(lines["codec.preset"], 7);

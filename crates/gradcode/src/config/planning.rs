@@ -73,22 +73,14 @@ impl PlanInputs {
                 Scaling::Fixed(eta) => gradient_code::Scaling::Factor(eta),
                 Scaling::Balanced(factor) => gradient_code::Scaling::Balanced(factor),
             },
-            two_track: config.optimizer.two_track.then_some(config.optimizer.lambda),
+            two_track: config
+                .optimizer
+                .two_track
+                .then_some(config.optimizer.lambda),
         })
     }
 
-    /// The plan that a run starts with.
-    ///
-    /// # Errors
-    /// [`ConfigError::Plan`] for what the scheme cannot do.
-    pub fn first_plan(&self, config: &Config) -> Result<Plan, ConfigError> {
-        self.plan_without(&[]).map_err(|error| ConfigError::Plan {
-            scheme: config.scheme.kind.to_string(),
-            message: error.to_string(),
-        })
-    }
-
-    /// The plan that goes on when the workers in `dead` are lost.
+    /// The plan that goes on when the workers in `dead` are lost; the first one when none is.
     ///
     /// # Errors
     /// As [`gradient_code::replan_without`].
@@ -107,7 +99,11 @@ impl PlanInputs {
 /// The bits that the planner may spend.
 fn budget(config: &Config) -> Budget {
     match config.total_bits() {
-        Some(total_bits) => Budget { total_bits, min_bits: MIN_BITS as u8, max_bits: config.budget.max_bits },
+        Some(total_bits) => Budget {
+            total_bits,
+            min_bits: MIN_BITS as u8,
+            max_bits: config.budget.max_bits,
+        },
         // Nothing is quantized: everybody sends f32, which no width competes with.
         None => Budget {
             total_bits: u64::from(PASSTHROUGH_BITS) * config.workers as u64,
@@ -122,7 +118,12 @@ fn budget(config: &Config) -> Budget {
 /// # Errors
 /// [`ConfigError::Probability`], or [`ConfigError::Plan`] for what the scheme cannot do.
 pub fn plan(config: &Config, dimension: usize) -> Result<Plan, ConfigError> {
-    PlanInputs::new(config, dimension)?.first_plan(config)
+    PlanInputs::new(config, dimension)?
+        .plan_without(&[])
+        .map_err(|error| ConfigError::Plan {
+            scheme: config.scheme.kind.to_string(),
+            message: error.to_string(),
+        })
 }
 
 /// p_i of every worker, for the design.
@@ -146,10 +147,17 @@ pub fn straggle_probabilities(config: &Config) -> Result<Vec<f64>, ConfigError> 
             _ => straggler.deadline,
         };
         let probabilities = config.delay_model()?.straggle_probabilities(deadline);
-        (probabilities, format!("by the delay model at deadline {deadline}"))
+        (
+            probabilities,
+            format!("by the delay model at deadline {deadline}"),
+        )
     };
     match probabilities.iter().position(|p| !(*p > 0.0 && *p < 1.0)) {
-        Some(worker) => Err(ConfigError::Probability { worker, probability: probabilities[worker], how }),
+        Some(worker) => Err(ConfigError::Probability {
+            worker,
+            probability: probabilities[worker],
+            how,
+        }),
         None => Ok(probabilities),
     }
 }
@@ -167,7 +175,10 @@ pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
     if let Some(problem) = config.convex_problem() {
         return Ok(problem.dimension);
     }
-    let refused = |message: String| ConfigError::Plan { scheme: config.scheme.kind.to_string(), message };
+    let refused = |message: String| ConfigError::Plan {
+        scheme: config.scheme.kind.to_string(),
+        message,
+    };
     let Some(model) = config.torch_model() else {
         return Err(refused("the model is unknown".into()));
     };
@@ -185,7 +196,8 @@ pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
                     ),
                 });
             }
-            let lists = coco::Annotations::read(path).map_err(|error| refused(error.to_string()))?;
+            let lists =
+                coco::Annotations::read(path).map_err(|error| refused(error.to_string()))?;
             lists.categories.len() + 1
         }
         (None, None) => {
@@ -211,7 +223,12 @@ fn parameter_count(model: &ModelConfig, classes: usize) -> Result<usize, TorchEr
         // A classifier has no background.
         ModelConfig::Cnn { width, .. } => drop(Cnn::new(&root, i64::from(width), outputs - 1)?),
     }
-    Ok(store.into_parts().0.iter().map(|parameter| parameter.tensor.numel()).sum())
+    Ok(store
+        .into_parts()
+        .0
+        .iter()
+        .map(|parameter| parameter.tensor.numel())
+        .sum())
 }
 
 #[cfg(test)]
@@ -222,7 +239,9 @@ mod tests {
     use crate::config::from_text;
 
     fn config(text: &str) -> Config {
-        from_text(text, Path::new("x.toml")).unwrap_or_else(|error| panic!("{error}")).config
+        from_text(text, Path::new("x.toml"))
+            .unwrap_or_else(|error| panic!("{error}"))
+            .config
     }
 
     /// k = n = 10, psi = linspace(0.1, 2, 10), tau = 1.1 and the balanced eta: the optimal residual
@@ -240,8 +259,16 @@ mod tests {
             let plan = plan(&config, 3_440_060).unwrap();
             let residuals: Vec<u8> = plan.workers.iter().map(|worker| worker.bits - 2).collect();
             assert_eq!(residuals, bits);
-            assert!((plan.prediction.scaling_s - s).abs() < 1e-9, "{}", plan.prediction.scaling_s);
-            assert!((plan.prediction.error_bound - bound).abs() < 1e-6, "{}", plan.prediction.error_bound);
+            assert!(
+                (plan.prediction.scaling_s - s).abs() < 1e-9,
+                "{}",
+                plan.prediction.scaling_s
+            );
+            assert!(
+                (plan.prediction.error_bound - bound).abs() < 1e-6,
+                "{}",
+                plan.prediction.error_bound
+            );
         }
     }
 
@@ -251,21 +278,42 @@ mod tests {
         let p = |text: &str| straggle_probabilities(&config(&format!("{base}{text}")));
         let model = (-2.0f64 * (1.1 - 1.0)).exp();
         assert_eq!(p("").unwrap(), [model; 2]);
-        assert_eq!(p("straggler.probabilities = [0.25, 0.5]").unwrap(), [0.25, 0.5]);
+        assert_eq!(
+            p("straggler.probabilities = [0.25, 0.5]").unwrap(),
+            [0.25, 0.5]
+        );
         let real = "straggler.inject = 'none'\n";
-        assert_eq!(p(&format!("{real}deadline.quantile = {{ q = 0.75 }}")).unwrap(), [0.25; 2]);
-        let seconds = p(&format!("{real}deadline.seconds = 3\nstraggler.unit_seconds = 2")).unwrap();
+        assert_eq!(
+            p(&format!("{real}deadline.quantile = {{ q = 0.75 }}")).unwrap(),
+            [0.25; 2]
+        );
+        let seconds = p(&format!(
+            "{real}deadline.seconds = 3\nstraggler.unit_seconds = 2"
+        ))
+        .unwrap();
         assert_eq!(seconds, [(-2.0f64 * 0.5).exp(); 2]);
         // exp(-2 x 999) is 0 in floating point.
         let error = p("straggler.deadline = 1000").unwrap_err().to_string();
-        assert!(error.contains("worker 0") && error.contains("is 0"), "{error}");
+        assert!(
+            error.contains("worker 0") && error.contains("is 0"),
+            "{error}"
+        );
     }
 
     #[test]
     fn unquantized_schemes_plan_with_f32() {
-        for text in ["codec.preset = 'f32'", "scheme.kind = 'sgd'", "scheme.kind = 'osgc'\ncodec.preset = 'f32'"] {
+        for text in [
+            "codec.preset = 'f32'",
+            "scheme.kind = 'sgd'",
+            "scheme.kind = 'osgc'\ncodec.preset = 'f32'",
+        ] {
             let plan = plan(&config(&format!("workers = 4\n{text}")), 100).unwrap();
-            assert!(plan.workers.iter().all(|worker| worker.bits == PASSTHROUGH_BITS), "{text}");
+            assert!(
+                plan.workers
+                    .iter()
+                    .all(|worker| worker.bits == PASSTHROUGH_BITS),
+                "{text}"
+            );
         }
     }
 
@@ -274,9 +322,15 @@ mod tests {
         let base = "workers = 4\nbudget.mean_bits = 4\n";
         let size = |text: &str| dimension(&config(&format!("{base}{text}")));
         assert_eq!(size("model.dimension = 12").unwrap(), 12);
-        assert_eq!(size("model.kind = 'least-squares'\nmodel.dimension = 7").unwrap(), 7);
+        assert_eq!(
+            size("model.kind = 'least-squares'\nmodel.dimension = 7").unwrap(),
+            7
+        );
         // torchvision's ssdlite320_mobilenet_v3_large with 91 classes.
-        assert_eq!(size("model.kind = 'ssdlite'\nmodel.classes = 91").unwrap(), 3_440_060);
+        assert_eq!(
+            size("model.kind = 'ssdlite'\nmodel.classes = 91").unwrap(),
+            3_440_060
+        );
         assert!(size("").unwrap_err().to_string().contains("model.classes"));
     }
 }

@@ -4,15 +4,7 @@ use serde::Serialize;
 
 use super::layer::{Layer, dotted};
 use super::origin::Origins;
-use super::resolve::Resolved;
 use super::settings::Config;
-
-impl Resolved {
-    /// The TOML that a run stores, as [`Config::to_toml`].
-    pub fn to_toml(&self) -> String {
-        self.config.to_toml()
-    }
-}
 
 impl Config {
     /// The TOML that a run stores; reading it gives this configuration again.
@@ -31,7 +23,11 @@ fn render(layer: &Layer, comment: impl Fn(&str) -> Option<String>) -> String {
     let table = table_of(layer);
     let mut lines: Vec<(String, Option<String>)> = Vec::new();
     for (header, keys) in Layer::SCHEMA {
-        let section = if header.is_empty() { Some(&table) } else { table.get(*header).and_then(toml::Value::as_table) };
+        let section = if header.is_empty() {
+            Some(&table)
+        } else {
+            table.get(*header).and_then(toml::Value::as_table)
+        };
         let Some(section) = section else { continue };
         if !header.is_empty() {
             lines.push((String::new(), None));
@@ -43,11 +39,19 @@ fn render(layer: &Layer, comment: impl Fn(&str) -> Option<String>) -> String {
             }
         }
     }
-    let width = lines.iter().filter(|(_, c)| c.is_some()).map(|(line, _)| line.len()).max().unwrap_or(0);
+    let width = lines
+        .iter()
+        .filter(|(_, c)| c.is_some())
+        .map(|(line, _)| line.len())
+        .max()
+        .unwrap_or(0);
     let mut out = String::new();
     for (line, comment) in lines {
         match comment {
-            Some(comment) => out.push_str(&format!("{line:<width$}  # {comment}\n", width = width.min(48))),
+            Some(comment) => out.push_str(&format!(
+                "{line:<width$}  # {comment}\n",
+                width = width.min(48)
+            )),
             None => {
                 out.push_str(&line);
                 out.push('\n');

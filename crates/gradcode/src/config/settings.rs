@@ -1,6 +1,6 @@
 //! The configuration as the program uses it: complete, checked, typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
@@ -9,8 +9,9 @@ use super::layer::{
     ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject, ModelKind, Norm,
-    OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
+    AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject,
+    ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind,
+    TraceOrder, UnitSeconds,
 };
 
 /// A complete configuration. `default.toml` documents every key.
@@ -96,7 +97,10 @@ impl Architecture {
 
     /// Learns from files, with libtorch.
     pub fn needs_files(&self) -> bool {
-        !matches!(self, Architecture::LeastSquares { .. } | Architecture::LogisticRegression { .. })
+        !matches!(
+            self,
+            Architecture::LeastSquares { .. } | Architecture::LogisticRegression { .. }
+        )
     }
 }
 
@@ -323,7 +327,7 @@ impl Config {
                 model: Some(self.straggler.model),
                 shift: Some(self.straggler.shift),
                 rate: Some(self.straggler.rate.clone()),
-                trace: self.straggler.trace.as_ref().map(text),
+                trace: self.straggler.trace.as_deref().map(text),
                 trace_order: Some(self.straggler.trace_order),
                 deadline: Some(self.straggler.deadline),
                 unit_seconds: Some(self.straggler.unit_seconds),
@@ -331,8 +335,14 @@ impl Config {
                 probabilities: self.straggler.probabilities.clone(),
             },
             deadline: match self.deadline {
-                Deadline::Seconds(seconds) => DeadlineLayer { seconds: Some(seconds), quantile: None },
-                Deadline::Quantile(quantile) => DeadlineLayer { seconds: None, quantile: Some(quantile) },
+                Deadline::Seconds(seconds) => DeadlineLayer {
+                    seconds: Some(seconds),
+                    quantile: None,
+                },
+                Deadline::Quantile(quantile) => DeadlineLayer {
+                    seconds: None,
+                    quantile: Some(quantile),
+                },
             },
             compute: ComputeLayer {
                 device: Some(self.compute.device.clone()),
@@ -349,7 +359,7 @@ impl Config {
 }
 
 /// All paths come from TOML or were checked, so they are UTF-8.
-fn text(path: &PathBuf) -> String {
+fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -359,7 +369,7 @@ impl Model {
             kind: Some(self.architecture.kind()),
             classes: self.classes,
             dimension: self.planned_dimension,
-            weights: self.weights.as_ref().map(text),
+            weights: self.weights.as_deref().map(text),
             l2: Some(self.l2),
             ..ModelLayer::default()
         };
@@ -372,7 +382,8 @@ impl Model {
                 layer.side = Some(side);
                 layer.norm = Some(norm);
             }
-            Architecture::LeastSquares { dimension } | Architecture::LogisticRegression { dimension } => {
+            Architecture::LeastSquares { dimension }
+            | Architecture::LogisticRegression { dimension } => {
                 layer.dimension = Some(dimension);
             }
         }
@@ -385,7 +396,10 @@ impl Data {
         DataLayer {
             train_annotations: self.train.as_ref().map(|paths| text(&paths.annotations)),
             train_images: self.train.as_ref().map(|paths| text(&paths.images)),
-            validation_annotations: self.validation.as_ref().map(|paths| text(&paths.annotations)),
+            validation_annotations: self
+                .validation
+                .as_ref()
+                .map(|paths| text(&paths.annotations)),
             validation_images: self.validation.as_ref().map(|paths| text(&paths.images)),
             batch: Some(self.batch),
             augment: Some(self.augment),

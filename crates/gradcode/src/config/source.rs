@@ -41,19 +41,27 @@ impl Sources {
         }
         if let Some(out) = &self.out {
             let out = path_text(out)?;
-            let layer = Layer { out: Some(out.clone()), ..Layer::default() };
+            let layer = Layer {
+                out: Some(out.clone()),
+                ..Layer::default()
+            };
             merged.add(layer, &Place::argument("--out", &out));
         }
-        let stem = self.experiment.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
+        let stem = self
+            .experiment
+            .file_stem()
+            .map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
         resolve::resolve(merged.layer, merged.origins, &stem, self.worker_ranks)
     }
 }
 
 fn path_text(path: &Path) -> Result<String, ConfigError> {
-    path.to_str().map(str::to_owned).ok_or_else(|| ConfigError::Set {
-        argument: path.display().to_string(),
-        message: "a run directory's name must be UTF-8, because the log stores it".into(),
-    })
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| ConfigError::Set {
+            argument: path.display().to_string(),
+            message: "a run directory's name must be UTF-8, because the log stores it".into(),
+        })
 }
 
 /// Reads a complete configuration as a run stores it (`Resolved::to_toml`).
@@ -74,8 +82,14 @@ struct Merged {
 
 impl Merged {
     fn defaults() -> Result<Self, ConfigError> {
-        let mut merged = Merged { layer: Layer::default(), origins: Origins::default() };
-        merged.add(parse(DEFAULT, Path::new("default"))?, &Place::default_file());
+        let mut merged = Merged {
+            layer: Layer::default(),
+            origins: Origins::default(),
+        };
+        merged.add(
+            parse(DEFAULT, Path::new("default"))?,
+            &Place::default_file(),
+        );
         Ok(merged)
     }
 
@@ -92,8 +106,10 @@ impl Merged {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         self.add_text(&text, path)
     }
 
@@ -116,15 +132,21 @@ fn parse(text: &str, path: &Path) -> Result<Layer, ConfigError> {
 fn one_alternative(layer: &Layer, place: &Place) -> Result<(), ConfigError> {
     let budget = &layer.budget;
     let groups: [(&str, Vec<(&str, bool)>); 2] = [
-        ("exactly one of the budget keys can be set in a file", vec![
-            ("budget.total_bits", budget.total_bits.is_some()),
-            ("budget.residual_bits", budget.residual_bits.is_some()),
-            ("budget.mean_bits", budget.mean_bits.is_some()),
-        ]),
-        ("a deadline is either fixed or a quantile", vec![
-            ("deadline.seconds", layer.deadline.seconds.is_some()),
-            ("deadline.quantile", layer.deadline.quantile.is_some()),
-        ]),
+        (
+            "exactly one of the budget keys can be set in a file",
+            vec![
+                ("budget.total_bits", budget.total_bits.is_some()),
+                ("budget.residual_bits", budget.residual_bits.is_some()),
+                ("budget.mean_bits", budget.mean_bits.is_some()),
+            ],
+        ),
+        (
+            "a deadline is either fixed or a quantile",
+            vec![
+                ("deadline.seconds", layer.deadline.seconds.is_some()),
+                ("deadline.quantile", layer.deadline.quantile.is_some()),
+            ],
+        ),
     ];
     let mut origins = Origins::default();
     for (valid, keys) in groups {
@@ -133,7 +155,10 @@ fn one_alternative(layer: &Layer, place: &Place) -> Result<(), ConfigError> {
             ((*key).to_owned(), origins.of(key))
         });
         if let (Some(first), Some(second)) = (present.next(), present.next()) {
-            return Err(ConfigError::Conflict { first, second, valid: valid.into() });
+            return Err(ConfigError::Conflict {
+                keys: Box::new([first, second]),
+                valid: valid.into(),
+            });
         }
     }
     Ok(())
@@ -141,21 +166,29 @@ fn one_alternative(layer: &Layer, place: &Place) -> Result<(), ConfigError> {
 
 /// `key=value`: the value is TOML, or a bare word that stands for a string.
 fn parse_set(argument: &str) -> Result<Layer, ConfigError> {
-    let error = |message: String| ConfigError::Set { argument: argument.to_owned(), message };
+    let error = |message: String| ConfigError::Set {
+        argument: argument.to_owned(),
+        message,
+    };
     let Some((key, value)) = argument.split_once('=') else {
-        return Err(error("expected key=value, for instance optimizer.learning_rate=0.01".into()));
+        return Err(error(
+            "expected key=value, for instance optimizer.learning_rate=0.01".into(),
+        ));
     };
     let (key, value) = (key.trim(), value.trim());
     let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if key.is_empty() || !key.chars().all(is_key) {
-        return Err(error(format!("`{key}` is no key; `gradcode config default` lists all of them")));
+        return Err(error(format!(
+            "`{key}` is no key; `gradcode config default` lists all of them"
+        )));
     }
     let first = match toml::from_str::<Layer>(&format!("{key} = {value}")) {
         Ok(layer) => return Ok(layer),
         Err(first) => first,
     };
     // A bare word, or a number where a string is wanted (a path that is a year).
-    let bare = !value.is_empty() && !value.starts_with(['"', '\'', '[', '{']) && !value.contains('\n');
+    let bare =
+        !value.is_empty() && !value.starts_with(['"', '\'', '[', '{']) && !value.contains('\n');
     if bare {
         let quoted = toml::Value::String(value.to_owned());
         match toml::from_str::<Layer>(&format!("{key} = {quoted}")) {
@@ -178,15 +211,42 @@ mod tests {
     #[test]
     fn set_takes_toml_and_bare_words() {
         let set = |argument| parse_set(argument).unwrap();
-        assert_eq!(set("optimizer.kind=adamw").optimizer.kind, Some(OptimizerKind::AdamW));
-        assert_eq!(set("optimizer.kind = \"adamw\"").optimizer.kind, Some(OptimizerKind::AdamW));
-        assert_eq!(set("optimizer.learning_rate=1e-3").optimizer.learning_rate, Some(1e-3));
-        assert_eq!(set("data.train_images=/coco/a b=c").data.train_images.as_deref(), Some("/coco/a b=c"));
+        assert_eq!(
+            set("optimizer.kind=adamw").optimizer.kind,
+            Some(OptimizerKind::AdamW)
+        );
+        assert_eq!(
+            set("optimizer.kind = \"adamw\"").optimizer.kind,
+            Some(OptimizerKind::AdamW)
+        );
+        assert_eq!(
+            set("optimizer.learning_rate=1e-3").optimizer.learning_rate,
+            Some(1e-3)
+        );
+        assert_eq!(
+            set("data.train_images=/coco/a b=c")
+                .data
+                .train_images
+                .as_deref(),
+            Some("/coco/a b=c")
+        );
         assert_eq!(set("out=2026").out.as_deref(), Some("2026"));
-        assert_eq!(set("compute.device=cuda:0").compute.device.as_deref(), Some("cuda:0"));
-        assert_eq!(set("evaluation.every={ steps = 5 }").evaluation.every, Some(Every::Steps(5)));
-        assert_eq!(set("evaluation.every=never").evaluation.every, Some(Every::Never));
-        assert_eq!(set("budget.scaling.balanced=1").budget.scaling, Some(Scaling::Balanced(1.0)));
+        assert_eq!(
+            set("compute.device=cuda:0").compute.device.as_deref(),
+            Some("cuda:0")
+        );
+        assert_eq!(
+            set("evaluation.every={ steps = 5 }").evaluation.every,
+            Some(Every::Steps(5))
+        );
+        assert_eq!(
+            set("evaluation.every=never").evaluation.every,
+            Some(Every::Never)
+        );
+        assert_eq!(
+            set("budget.scaling.balanced=1").budget.scaling,
+            Some(Scaling::Balanced(1.0))
+        );
         assert_eq!(set("scheme.allow_idle=true").scheme.allow_idle, Some(true));
     }
 
@@ -200,7 +260,10 @@ mod tests {
             ("model.knid=cnn", "unknown field `knid`"),
             ("model.kind=resnet", "unknown variant `resnet`"),
             ("seed=abc", "invalid type: string \"abc\""),
-            ("scheme.allow_idle=1", "invalid type: integer `1`, expected a boolean"),
+            (
+                "scheme.allow_idle=1",
+                "invalid type: integer `1`, expected a boolean",
+            ),
             ("workers=-1", "integer `-1`"),
             ("budget.scaling={ balanced = ", ""),
         ] {

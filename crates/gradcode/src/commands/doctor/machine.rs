@@ -39,18 +39,35 @@ fn host() -> Finding {
 fn mpi_library() -> Finding {
     let library = mpi::environment::library_version().unwrap_or_default();
     let (version, subversion) = mpi::environment::version();
-    let first = library.lines().next().unwrap_or_default().trim_end_matches('\0').trim();
+    let first = library
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('\0')
+        .trim();
     let name = first.split(',').next().unwrap_or(first);
-    Finding::ok("mpi_library", format!("{name} (MPI {version}.{subversion})"))
-        .value(json!({ "library": first, "standard": format!("{version}.{subversion}") }))
-        .unless((version, subversion) >= (3, 1), State::Fail, "gradcode needs MPI 3.1")
+    Finding::ok(
+        "mpi_library",
+        format!("{name} (MPI {version}.{subversion})"),
+    )
+    .value(json!({ "library": first, "standard": format!("{version}.{subversion}") }))
+    .unless(
+        (version, subversion) >= (3, 1),
+        State::Fail,
+        "gradcode needs MPI 3.1",
+    )
 }
 
 /// The launcher must be the library's: Open MPI 4 and 5 even share a soname.
 fn launcher() -> Finding {
     let version = Command::new("mpirun").arg("--version").output();
     let first = match &version {
-        Ok(output) => String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned(),
+        Ok(output) => String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
         Err(_) => String::new(),
     };
     let library = mpi::environment::library_version().unwrap_or_default();
@@ -71,7 +88,10 @@ fn launcher() -> Finding {
 
 fn libtorch() -> Finding {
     let versions = torch_models::versions();
-    let directory = versions.directory.as_ref().map(|path| path.display().to_string());
+    let directory = versions
+        .directory
+        .as_ref()
+        .map(|path| path.display().to_string());
     let place = directory.clone().unwrap_or_else(|| "not loaded".into());
     Finding::ok("libtorch", format!("{} in {place}", versions.libtorch))
         .value(json!({
@@ -90,7 +110,8 @@ fn libtorch() -> Finding {
 fn gpus() -> Finding {
     let driver = torch_models::driver_present();
     if !driver {
-        return Finding::ok("gpus", "no NVIDIA driver; device = \"auto\" takes the CPU").value(json!(0));
+        return Finding::ok("gpus", "no NVIDIA driver; device = \"auto\" takes the CPU")
+            .value(json!(0));
     }
     let (count, text) = match torch_models::load_cuda() {
         Ok(()) => {
@@ -116,7 +137,11 @@ fn cpus() -> Finding {
     let allowed = allowed_cpus();
     let all = online_cpus();
     let usable = std::thread::available_parallelism().map_or(1, usize::from);
-    let quota = if usable < allowed { format!(", {usable} by quota") } else { String::new() };
+    let quota = if usable < allowed {
+        format!(", {usable} by quota")
+    } else {
+        String::new()
+    };
     Finding::ok("cpus", format!("{allowed} of {all} allowed{quota}"))
         .value(json!({ "online": all, "allowed": allowed, "usable": usable }))
         .unless(
@@ -142,10 +167,16 @@ fn threads() -> Finding {
 
 fn wait_policy() -> Finding {
     let policy = std::env::var("OMP_WAIT_POLICY").ok();
-    let passive = policy.as_deref().is_some_and(|policy| policy.eq_ignore_ascii_case("passive"));
+    let passive = policy
+        .as_deref()
+        .is_some_and(|policy| policy.eq_ignore_ascii_case("passive"));
     let usable = std::thread::available_parallelism().map_or(1, usize::from);
     let crowded = under_launcher().is_some_and(|ranks| ranks > usable);
-    Finding::ok("omp_wait_policy", policy.unwrap_or_else(|| "not set".into())).unless(
+    Finding::ok(
+        "omp_wait_policy",
+        policy.unwrap_or_else(|| "not set".into()),
+    )
+    .unless(
         passive || !crowded,
         State::Warn,
         "more ranks than cores: export OMP_WAIT_POLICY=passive",
@@ -174,40 +205,80 @@ fn simd() -> Finding {
     let slow = architecture == "x86_64" && !features.contains(&"avx2");
     Finding::ok("simd", format!("{architecture} {}", features.join(" ")))
         .value(json!({ "architecture": architecture, "features": features }))
-        .unless(!slow, State::Warn, "no AVX2: encoding and decoding will be slow")
+        .unless(
+            !slow,
+            State::Warn,
+            "no AVX2: encoding and decoding will be slow",
+        )
 }
 
 fn memory() -> Finding {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = |key: &str| -> u64 {
         text.lines()
-            .find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
+            .find_map(|line| {
+                line.strip_prefix(key)?
+                    .split_whitespace()
+                    .next()?
+                    .parse()
+                    .ok()
+            })
             .unwrap_or(0)
     };
     let (total, available) = (kib("MemTotal:") * 1024, kib("MemAvailable:") * 1024);
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    Finding::ok("memory", format!("{:.1} of {:.1} GiB available", gib(available), gib(total)))
-        .value(json!({ "total_bytes": total, "available_bytes": available }))
-        .unless(gib(available) >= 2.0, State::Warn, "a rank takes 0.3 to 1 GiB; several will not fit")
+    Finding::ok(
+        "memory",
+        format!("{:.1} of {:.1} GiB available", gib(available), gib(total)),
+    )
+    .value(json!({ "total_bytes": total, "available_bytes": available }))
+    .unless(
+        gib(available) >= 2.0,
+        State::Warn,
+        "a rank takes 0.3 to 1 GiB; several will not fit",
+    )
 }
 
 fn locked_memory() -> Finding {
-    limit("locked_memory", libc::RLIMIT_MEMLOCK, 64 << 20, "InfiniBand needs it unlimited: ulimit -l unlimited")
-        .unless_only_if(has_infiniband())
+    limit(
+        "locked_memory",
+        libc::RLIMIT_MEMLOCK,
+        64 << 20,
+        "InfiniBand needs it unlimited: ulimit -l unlimited",
+    )
+    .unless_only_if(has_infiniband())
 }
 
 fn stack() -> Finding {
-    limit("stack", libc::RLIMIT_STACK, 8 << 20, "ulimit -s 8192 or more")
+    limit(
+        "stack",
+        libc::RLIMIT_STACK,
+        8 << 20,
+        "ulimit -s 8192 or more",
+    )
 }
 
 fn open_files() -> Finding {
-    limit("open_files", libc::RLIMIT_NOFILE, 1024, "ulimit -n 4096 or more: MPI and data need many")
+    limit(
+        "open_files",
+        libc::RLIMIT_NOFILE,
+        1024,
+        "ulimit -n 4096 or more: MPI and data need many",
+    )
 }
 
 impl Finding {
     /// Drops the warning where it does not matter.
     fn unless_only_if(self, matters: bool) -> Self {
-        if matters { self } else { Finding { state: State::Ok, hint: None, ..self } }
+        if matters {
+            self
+        } else {
+            Finding {
+                state: State::Ok,
+                hint: None,
+                ..self
+            }
+        }
     }
 }
 
@@ -216,8 +287,16 @@ fn has_infiniband() -> bool {
 }
 
 /// A soft resource limit and whether it suffices.
-fn limit(key: &'static str, resource: libc::__rlimit_resource_t, least: u64, hint: &'static str) -> Finding {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+fn limit(
+    key: &'static str,
+    resource: libc::__rlimit_resource_t,
+    least: u64,
+    hint: &'static str,
+) -> Finding {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` is a valid rlimit that getrlimit fills; on failure it stays as it was.
     let known = unsafe { libc::getrlimit(resource, &mut limit) } == 0;
     let soft = limit.rlim_cur;
@@ -227,8 +306,14 @@ fn limit(key: &'static str, resource: libc::__rlimit_resource_t, least: u64, hin
     if soft == libc::RLIM_INFINITY {
         return Finding::ok(key, "unlimited").value(json!("unlimited"));
     }
-    let text = if key == "open_files" { soft.to_string() } else { format!("{} KiB", soft / 1024) };
-    Finding::ok(key, text).value(json!(soft)).unless(soft >= least, State::Warn, hint)
+    let text = if key == "open_files" {
+        soft.to_string()
+    } else {
+        format!("{} KiB", soft / 1024)
+    };
+    Finding::ok(key, text)
+        .value(json!(soft))
+        .unless(soft >= least, State::Warn, hint)
 }
 
 /// CPUs in this process's affinity mask.
@@ -251,7 +336,11 @@ fn online_cpus() -> usize {
 
 /// How many ranks were started on this node, if this runs under a launcher that says so.
 fn under_launcher() -> Option<usize> {
-    ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok()?.parse().ok())
+    [
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+        "MPI_LOCALNRANKS",
+        "SLURM_NTASKS_PER_NODE",
+    ]
+    .iter()
+    .find_map(|name| std::env::var(name).ok()?.parse().ok())
 }

@@ -1,0 +1,115 @@
+//! Keys that were set but have no effect: half of all typos in configurations are of this kind.
+
+use super::layer::Layer;
+use super::origin::Origins;
+use super::settings::Config;
+use super::values::{CodecPreset, DelayKind, Inject, ModelKind, OptimizerKind, SchemeKind};
+
+/// What the user set although this configuration does not look at it.
+pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<String> {
+    let kind = config.model.architecture.kind();
+    let quantizes = config.quantizes();
+    let scheme = config.scheme.kind;
+    let preset = config.codec.preset;
+    let inject = config.straggler.inject;
+    let because = [
+        (
+            "model.width",
+            !matches!(kind, ModelKind::TinySsd | ModelKind::Cnn),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "model.side",
+            !config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "model.norm",
+            kind != ModelKind::SsdLite,
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "data.train_images",
+            !config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "data.samples",
+            config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "scheme.method",
+            scheme != SchemeKind::Joint,
+            format!("scheme.kind = \"{scheme}\""),
+        ),
+        (
+            "scheme.allow_idle",
+            scheme != SchemeKind::Joint,
+            format!("scheme.kind = \"{scheme}\""),
+        ),
+        (
+            "scheme.construction",
+            scheme != SchemeKind::Osgc,
+            format!("scheme.kind = \"{scheme}\""),
+        ),
+        (
+            "budget.total_bits",
+            !quantizes,
+            "nothing to quantize".into(),
+        ),
+        (
+            "budget.residual_bits",
+            !quantizes,
+            "nothing to quantize".into(),
+        ),
+        ("budget.mean_bits", !quantizes, "nothing to quantize".into()),
+        (
+            "codec.norm",
+            preset != CodecPreset::QsgdBucketed,
+            format!("codec.preset = \"{preset}\""),
+        ),
+        (
+            "codec.bucket",
+            preset != CodecPreset::QsgdBucketed,
+            format!("codec.preset = \"{preset}\""),
+        ),
+        (
+            "optimizer.momentum",
+            config.optimizer.kind != OptimizerKind::Sgd,
+            format!("optimizer.kind = \"{}\"", config.optimizer.kind),
+        ),
+        (
+            "straggler.trace",
+            config.straggler.model != DelayKind::Trace,
+            format!("straggler.model = \"{}\"", config.straggler.model),
+        ),
+        (
+            "deadline.seconds",
+            inject != Inject::None,
+            format!("straggler.inject = \"{inject}\""),
+        ),
+        (
+            "deadline.quantile",
+            inject != Inject::None,
+            format!("straggler.inject = \"{inject}\""),
+        ),
+    ];
+    let written = toml::Table::try_from(layer).unwrap_or_default();
+    let is_set = |key: &str| {
+        let origin = origins.of(key);
+        let (header, name) = key.split_once('.').unwrap_or(("", key));
+        !origin.is_default()
+            && written
+                .get(header)
+                .and_then(|section| section.get(name))
+                .is_some()
+    };
+    because
+        .into_iter()
+        .filter(|(key, idle, _)| *idle && is_set(key))
+        .map(|(key, _, reason)| {
+            format!("`{key}` ({}) has no effect with {reason}", origins.of(key))
+        })
+        .collect()
+}

@@ -1,0 +1,202 @@
+use std::path::Path;
+
+use crate::config::Config;
+use crate::config::from_text;
+
+fn error(text: &str) -> String {
+    match from_text(text, Path::new("x.toml")) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn config(text: &str) -> Config {
+    from_text(text, Path::new("x.toml"))
+        .unwrap_or_else(|error| panic!("{error}"))
+        .config
+}
+
+#[test]
+fn the_defaults_lack_only_workers_and_a_budget() {
+    let resolved = from_text("workers = 4\nbudget.total_bits = 20", Path::new("x")).unwrap();
+    assert_eq!(resolved.config.partitions, 4);
+    assert_eq!(resolved.warnings, Vec::<String>::new());
+    assert!(error("budget.total_bits = 20").contains("find `workers`"));
+    assert!(error("workers = 4").contains("find `budget.total_bits`"));
+}
+
+#[test]
+fn workers_follow_lists() {
+    let base = "budget.mean_bits = 4\n";
+    assert_eq!(
+        config(&format!("{base}straggler.rate = [1, 2, 3]")).workers,
+        3
+    );
+    assert_eq!(
+        config(&format!("{base}straggler.probabilities = [0.1, 0.2]")).workers,
+        2
+    );
+    let text = error(&format!("{base}workers = 4\nstraggler.rate = [1, 2, 3]"));
+    assert!(
+        text.contains(
+            "`straggler.rate` (x.toml:3) and `workers` (x.toml:2): 3 values are listed for 4"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn budgets_are_the_same_bits_however_stated() {
+    for stated in ["total_bits = 22", "residual_bits = 14", "mean_bits = 5.5"] {
+        assert_eq!(
+            config(&format!("workers = 4\nbudget.{stated}")).total_bits(),
+            Some(22)
+        );
+    }
+    assert_eq!(
+        config("workers = 4\ncodec.preset = 'f32'").total_bits(),
+        None
+    );
+    assert_eq!(
+        config("workers = 4\nscheme.kind = 'sgd'").total_bits(),
+        None
+    );
+}
+
+/// Each pair: what is written, and what the message must say.
+#[test]
+fn nonsense_is_refused_with_what_would_be_valid() {
+    let base = "workers = 4\nbudget.total_bits = 20\n";
+    for (text, wanted) in [
+        (
+            "workers = 4\nbudget.total_bits = 7".into(),
+            "`budget.total_bits = 7` (x.toml:2): needs at least 8 (2 bits for each of 4 workers)",
+        ),
+        (
+            "workers = 4\nbudget.mean_bits = 1.8".into(),
+            "needs at least 2 (2 bits",
+        ),
+        (
+            "workers = 4\nbudget.total_bits = 65".into(),
+            "at most 64 (16 bits",
+        ),
+        (
+            "workers = 4\nbudget.residual_bits = 57".into(),
+            "at most 56",
+        ),
+        (
+            "workers = 4\nbudget.mean_bits = nan".into(),
+            "must be a number above 0",
+        ),
+        (
+            "workers = 4\n[budget]\ntotal_bits = 8\nmean_bits = 2.0".into(),
+            "`budget.total_bits` (x.toml:3) and `budget.mean_bits` (x.toml:4): exactly one",
+        ),
+        (
+            "workers = 0\nbudget.total_bits = 20".into(),
+            "`workers = 0` (x.toml:1): needs at least 1",
+        ),
+        (
+            format!("{base}straggler.probabilities = [0.5, 1.0, 0.1, 0.2]"),
+            "worker 1 has 1; every probability must lie strictly between 0 and 1",
+        ),
+        (
+            format!("{base}straggler.probabilities = 0"),
+            "must lie strictly between 0 and 1",
+        ),
+        (format!("{base}straggler.deadline = 1.0"), "every p_i = 1"),
+        (
+            format!("{base}straggler.rate = [1, 2, 0, 1]"),
+            "rates must be numbers above 0",
+        ),
+        (
+            format!("{base}straggler.model = 'trace'"),
+            "find `straggler.trace`",
+        ),
+        (
+            format!("{base}optimizer.two_track = true"),
+            "`optimizer.two_track` (x.toml:3) and `optimizer.kind` (default)",
+        ),
+        (
+            format!("{base}scheme.kind = 'is-sgd'\npartitions = 3"),
+            "set partitions = 4",
+        ),
+        (
+            format!("{base}codec.bucket = 1000"),
+            "must be 512, 1024, 2048, 4096 or 8192",
+        ),
+        (
+            format!("{base}model.kind = 'least-squares'"),
+            "find `model.dimension`",
+        ),
+        (
+            format!("{base}model.kind = 'ssdlite'\ndata.batch = 1"),
+            "at least 2 images per partition",
+        ),
+        (
+            format!("{base}data.train_images = 'a'"),
+            "find `data.train_annotations`",
+        ),
+        (format!("{base}compute.device = 'gpu'"), "\"cuda:N\""),
+        (
+            format!("{base}evaluation.every = {{ steps = 0 }}"),
+            "above 0",
+        ),
+        (
+            format!("{base}straggler.inject = 'none'\ndeadline.seconds = 1"),
+            "straggler.unit_seconds",
+        ),
+        (format!("{base}sede = 3"), "line 3, column 1"),
+    ] {
+        let message = error(&text);
+        assert!(
+            message.contains(wanted),
+            "{text}\n -> {message}\n wanted {wanted}"
+        );
+    }
+}
+
+#[test]
+fn keys_without_effect_are_named() {
+    let text = "workers = 4\ncodec.preset = 'f32'\nbudget.total_bits = 20";
+    let resolved = from_text(text, Path::new("x.toml")).unwrap();
+    assert_eq!(
+        resolved.warnings,
+        ["`budget.total_bits` (x.toml:3) has no effect with nothing to quantize"]
+    );
+}
+
+#[test]
+fn ranks_are_between_two_and_one_more_than_the_workers() {
+    let config = config("workers = 4\nbudget.total_bits = 20");
+    assert!((2..=5).all(|ranks| config.check_ranks(ranks).is_ok()));
+    assert!(config.check_ranks(1).is_err());
+    let message = config.check_ranks(6).unwrap_err().to_string();
+    assert!(
+        message.contains("start 6 MPI ranks: 2 to 5 are valid for 4 workers"),
+        "{message}"
+    );
+    assert!(message.contains("`workers` may be set to 5"), "{message}");
+}
+
+/// What a run stores must give the same configuration again, for every shape a value can have.
+#[test]
+fn stored_configurations_are_read_back_unchanged() {
+    let base = "workers = 4\n";
+    for text in [
+        "budget.total_bits = 20",
+        "budget.residual_bits = 3\nmodel.kind = 'ssdlite'\nmodel.side = 160\nmodel.norm = 'group'",
+        "budget.mean_bits = 4.3\nbudget.scaling = { balanced = 0.005 }\nmodel.kind = 'cnn'\nmodel.classes = 11",
+        "scheme.kind = 'sgd'\nmodel.kind = 'least-squares'\nmodel.dimension = 7\ntitle = 'a \"b\" \\\\ c'",
+        "codec.preset = 'f32'\nmodel.dimension = 12\nstraggler.rate = [1, 2, 3, 4.25e-7]\nevaluation.every = 'never'",
+        "budget.total_bits = 20\nstraggler.probabilities = [0.1, 0.2, 0.3, 0.4]\nstraggler.unit_seconds = 0.1\n\
+         straggler.inject = 'none'\ndeadline.seconds = 0.5\nevaluation.every = { seconds = 60 }",
+        "budget.total_bits = 20\nstraggler.model = 'trace'\nstraggler.trace = 'd.csv'\nstraggler.rate = { linspace = [1, 2] }\n\
+         data.train_annotations = 'a.json'\ndata.train_images = 'b'\ndeadline.quantile = { q = 0.5 }",
+    ] {
+        let first = config(&format!("{base}{text}"));
+        let stored = first.to_toml();
+        assert_eq!(config(&stored), first, "{stored}");
+        assert_eq!(config(&stored).to_toml(), stored);
+    }
+}

@@ -1,4 +1,4 @@
-//! Keys that were set but have no effect: half of all typos in configurations are of this kind.
+//! Keys that were set but have no effect: said as a warning, so that nobody waits for one in vain.
 
 use super::layer::Layer;
 use super::origin::Origins;

@@ -29,6 +29,9 @@ pub struct Batch {
     pub truths: Vec<Truth>,
 }
 
+/// One partition's samples of one iteration: image index and decoded sample.
+pub type Minibatch = Vec<(u32, Arc<Sample>)>;
+
 /// Turns samples into a [`Batch`] on `device`.
 ///
 /// # Errors
@@ -158,7 +161,7 @@ impl TrainingData {
         &mut self,
         partitions: &[usize],
         iteration: u64,
-    ) -> Result<Vec<Vec<(u32, Arc<Sample>)>>, LearnerError> {
+    ) -> Result<Vec<Minibatch>, LearnerError> {
         let count = self.partitions();
         if let Some(&partition) = partitions.iter().find(|&&p| p >= count) {
             return Err(LearnerError::UnknownPartition {
@@ -262,7 +265,7 @@ impl Drop for Ahead {
 }
 
 fn decode(cache: &SampleCache, images: &[u32], threads: usize) -> Decoded {
-    let one = |images: &[u32]| -> Vec<(u32, Arc<Sample>)> {
+    let one = |images: &[u32]| -> Minibatch {
         images
             .iter()
             .filter_map(|&image| Some((image, cache.get(image as usize).ok()?)))

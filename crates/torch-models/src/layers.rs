@@ -274,15 +274,16 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Applies it.
+    /// Applies it to the output of a normalization, whose backward pass does not need that
+    /// output: the rectifiers overwrite it.
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn forward(self, x: Tensor) -> Result<Tensor, TchError> {
+    fn forward(self, mut x: Tensor) -> Result<Tensor, TchError> {
         match self {
             Activation::Identity => Ok(x),
-            Activation::Relu => x.f_relu(),
-            Activation::Relu6 => x.f_relu6(),
+            Activation::Relu => x.f_relu_(),
+            Activation::Relu6 => x.f_relu6_(),
             Activation::Hardswish => x.f_hardswish(),
         }
     }

@@ -265,12 +265,13 @@ fn the_gradient_is_that_of_the_reported_loss() {
 
 #[test]
 fn impossible_requests_are_refused() {
+    type Change = fn(&mut TorchConfig);
     let data = shapes(8, SIDE);
     let tiny = ModelConfig::TinySsd {
         width: 8,
         side: SIDE,
     };
-    let refuse = |change: fn(&mut TorchConfig)| {
+    let refuse = |change: Change| {
         let mut config = config(tiny, None);
         change(&mut config);
         match build(&config, data.train.clone(), None) {
@@ -279,7 +280,7 @@ fn impossible_requests_are_refused() {
         }
     };
     let ssdlite = |norm| ModelConfig::SsdLite { side: SIDE, norm };
-    let cases: [(fn(&mut TorchConfig), &str); 6] = [
+    let cases: [(Change, &str); 6] = [
         (
             |c| {
                 c.model = ModelConfig::TinySsd {

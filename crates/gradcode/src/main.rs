@@ -25,7 +25,9 @@ fn main() -> ExitCode {
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         default_hook(panic);
-        eprintln!("gradcode: error: this is a bug in gradcode, please report it with the lines above");
+        eprintln!(
+            "gradcode: error: this is a bug in gradcode, please report it with the lines above"
+        );
         std::process::exit(i32::from(exit::BUG));
     }));
     let outcome = match Cli::parse().command {

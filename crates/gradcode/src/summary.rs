@@ -10,7 +10,10 @@ use crate::run::{Ended, RunDirectory};
 pub fn before_run(config: &Config, plan: &Plan, model: &Description, place: &str) {
     let rows = [
         ("run", config.title.clone()),
-        ("model", format!("{}, {} parameters", model.model, model.parameters)),
+        (
+            "model",
+            format!("{}, {} parameters", model.model, model.parameters),
+        ),
         (
             "data",
             format!(
@@ -33,14 +36,28 @@ pub fn before_run(config: &Config, plan: &Plan, model: &Description, place: &str
 
 /// Where everything is.
 pub fn after_run(ended: &Ended, directory: &RunDirectory) {
-    let metrics: Vec<String> =
-        ended.metrics.iter().map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
-    eprintln!("done: {} iterations  {}", ended.iterations, metrics.join("  "));
+    let metrics: Vec<String> = ended
+        .metrics
+        .iter()
+        .map(|metric| format!("{} {:.4}", metric.name, metric.value))
+        .collect();
+    eprintln!(
+        "done: {} iterations  {}",
+        ended.iterations,
+        metrics.join("  ")
+    );
     if !ended.lost.is_empty() {
-        let lost: Vec<String> = ended.lost.iter().map(|lost| lost.worker.to_string()).collect();
+        let lost: Vec<String> = ended
+            .lost
+            .iter()
+            .map(|lost| lost.worker.to_string())
+            .collect();
         eprintln!("lost workers: {}", lost.join(", "));
     }
     eprintln!("log:   {}", directory.log().display());
     eprintln!("model: {}", directory.model().display());
-    eprintln!("next:  gradcode report {0} --svg {0}/figures", directory.path().display());
+    eprintln!(
+        "next:  gradcode report {0} --svg {0}/figures",
+        directory.path().display()
+    );
 }

@@ -193,12 +193,17 @@ impl ConvexProblem {
     fn minimise(&self) -> Result<Vec<f64>, String> {
         const NEWTON_STEPS: usize = 100;
         let mut x = vec![0.0; self.config.dimension];
-        let start = norm(&self.gradient(&x));
+        let start = norm(&self.gradient(&x)).max(f64::MIN_POSITIVE);
+        let mut before = f64::INFINITY;
         for _ in 0..NEWTON_STEPS {
             let gradient = self.gradient(&x);
-            if norm(&gradient) <= 1e-13 * start.max(f64::MIN_POSITIVE) {
+            let size = norm(&gradient);
+            // Done, or down to rounding (a singular Hessian never gets to 1e-13).
+            let stalled = size <= 1e-9 * start && size > 0.5 * before;
+            if size <= 1e-13 * start || stalled {
                 return Ok(x);
             }
+            before = size;
             let newton = solve::conjugate_gradient(|v| self.hessian_times(&x, v), &gradient);
             let decrease = dot(&newton, &gradient);
             let (here, mut damping) = (self.loss(&x), 1.0);

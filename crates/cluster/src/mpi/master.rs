@@ -1,6 +1,6 @@
 //! The master's side of MPI: orders out, reports and frames in.
 
-use super::requests::{Completion, Done, Requests, Slot};
+use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
 use super::{Chunks, host_of, pause, tag};
 use crate::buffer::{Buffer, Landing, Parameters};
@@ -44,7 +44,7 @@ pub struct MpiTransport {
     workers: usize,
     ranks: Vec<Peer>,
     /// What each request in flight is for.
-    purposes: HashMap<Slot, Purpose>,
+    purposes: HashMap<Ticket, Purpose>,
     events: VecDeque<Event>,
     pool: Vec<Buffer>,
     started: Instant,
@@ -184,16 +184,16 @@ impl MpiTransport {
     }
 
     fn expect_report(&mut self, rank: usize) -> Result<(), TransportError> {
-        let slot = self.requests.receive_control(rank, tag::REPORT)?;
-        self.purposes.insert(slot, Purpose::Report);
+        let ticket = self.requests.receive_control(rank, tag::REPORT)?;
+        self.purposes.insert(ticket, Purpose::Report);
         Ok(())
     }
 
     fn order(&mut self, rank: usize, order: Order) -> Result<(), TransportError> {
-        let slot = self
+        let ticket = self
             .requests
             .send_control(encode(&order), rank, tag::ORDER)?;
-        self.purposes.insert(slot, Purpose::Order);
+        self.purposes.insert(ticket, Purpose::Order);
         self.traffic.down += CONTROL_BYTES as u64;
         self.ranks[rank].last_order = Some(Instant::now());
         Ok(())
@@ -222,14 +222,14 @@ impl MpiTransport {
             return Ok(());
         };
         while let Some(range) = first.chunks.next() {
-            let slot = match &first.data {
+            let ticket = match &first.data {
                 Bulk::Parameters(data) => {
                     self.requests
                         .send_shared(data, range, rank, tag::PARAMETERS)?
                 }
                 Bulk::Text(data) => self.requests.send_shared(data, range, rank, tag::TEXT)?,
             };
-            self.purposes.insert(slot, Purpose::Chunk);
+            self.purposes.insert(ticket, Purpose::Chunk);
         }
         Ok(())
     }
@@ -240,14 +240,14 @@ impl MpiTransport {
             return Ok(());
         };
         while let Some(range) = first.chunks.next() {
-            let slot = self.requests.receive_into(
+            let ticket = self.requests.receive_into(
                 &first.landing,
                 range.start,
                 range.len(),
                 rank,
                 tag::FRAME,
             )?;
-            self.purposes.insert(slot, Purpose::Frame);
+            self.purposes.insert(ticket, Purpose::Frame);
         }
         Ok(())
     }
@@ -258,7 +258,7 @@ impl MpiTransport {
         self.requests.poll(&mut completions)?;
         let any = !completions.is_empty();
         for completion in completions.drain(..) {
-            let purpose = self.purposes.remove(&completion.slot);
+            let purpose = self.purposes.remove(&completion.ticket);
             let rank = completion.rank;
             let handled = match completion.outcome {
                 Ok(done) => self.handle(rank, purpose, done),
@@ -318,10 +318,10 @@ impl MpiTransport {
                     return Err(protocol(rank, "an answer longer than 16 MiB"));
                 }
                 let landing = Landing::new(Buffer::zeroed(bytes));
-                let slot = self
+                let ticket = self
                     .requests
                     .receive_into(&landing, 0, bytes, rank, tag::ANSWER)?;
-                self.purposes.insert(slot, Purpose::Answer);
+                self.purposes.insert(ticket, Purpose::Answer);
                 self.ranks[rank].answer = Some(landing);
             }
             Some(Report::Header(header)) => {

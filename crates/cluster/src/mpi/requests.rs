@@ -12,14 +12,15 @@ use mpi::ffi;
 use std::os::raw::{c_int, c_void};
 use std::sync::Arc;
 
-/// Identifies a request from its start to its completion.
+/// Identifies a request from its start until its completion has been handled: never reused, unlike
+/// the place in the arrays, which is free again as soon as MPI is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Slot(usize);
+pub(crate) struct Ticket(u64);
 
 /// A completed request.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    pub slot: Slot,
+    pub ticket: Ticket,
     /// The other side's rank.
     pub rank: usize,
     pub outcome: Result<Done, TransportError>,
@@ -52,6 +53,8 @@ pub(crate) struct Requests {
     held: Vec<Held>,
     peers: Vec<usize>,
     calls: Vec<&'static str>,
+    tickets: Vec<Ticket>,
+    issued: u64,
     free: Vec<usize>,
     indices: Vec<c_int>,
     statuses: Vec<ffi::MPI_Status>,
@@ -66,6 +69,8 @@ impl Requests {
             held: Vec::new(),
             peers: Vec::new(),
             calls: Vec::new(),
+            tickets: Vec::new(),
+            issued: 0,
             free: Vec::new(),
             indices: Vec::new(),
             statuses: Vec::new(),
@@ -78,7 +83,7 @@ impl Requests {
     }
 
     /// Posts a receive for one control message.
-    pub fn receive_control(&mut self, rank: usize, tag: i32) -> Result<Slot, TransportError> {
+    pub fn receive_control(&mut self, rank: usize, tag: i32) -> Result<Ticket, TransportError> {
         let memory = Box::into_raw(Box::new([0u8; CONTROL_BYTES]));
         let held = Held::ControlIn(memory);
         // SAFETY: `memory` is CONTROL_BYTES long and owned by the slot until completion.
@@ -93,7 +98,7 @@ impl Requests {
         bytes: usize,
         rank: usize,
         tag: i32,
-    ) -> Result<Slot, TransportError> {
+    ) -> Result<Ticket, TransportError> {
         let Some(memory) = landing.at(offset, bytes) else {
             return Err(TransportError::Protocol {
                 rank,
@@ -115,7 +120,7 @@ impl Requests {
         message: [u8; CONTROL_BYTES],
         rank: usize,
         tag: i32,
-    ) -> Result<Slot, TransportError> {
+    ) -> Result<Ticket, TransportError> {
         let memory = Box::into_raw(Box::new(message));
         let held = Held::ControlOut(memory);
         // SAFETY: `memory` is CONTROL_BYTES long and owned by the slot until completion.
@@ -135,7 +140,7 @@ impl Requests {
         range: std::ops::Range<usize>,
         rank: usize,
         tag: i32,
-    ) -> Result<Slot, TransportError> {
+    ) -> Result<Ticket, TransportError> {
         let part: &[u8] = &(**data).as_ref()[range];
         let (memory, bytes) = (part.as_ptr(), part.len());
         let held = Held::Shared {
@@ -155,7 +160,7 @@ impl Requests {
         rank: usize,
         tag: i32,
         held: Held,
-    ) -> Result<Slot, TransportError> {
+    ) -> Result<Ticket, TransportError> {
         let count = count(bytes, rank)?;
         // SAFETY: the null handle is a constant of the MPI library.
         let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
@@ -183,7 +188,7 @@ impl Requests {
         rank: usize,
         tag: i32,
         held: Held,
-    ) -> Result<Slot, TransportError> {
+    ) -> Result<Ticket, TransportError> {
         let count = count(bytes, rank)?;
         // SAFETY: the null handle is a constant of the MPI library.
         let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
@@ -209,7 +214,7 @@ impl Requests {
         request: ffi::MPI_Request,
         rank: usize,
         held: Held,
-    ) -> Result<Slot, TransportError> {
+    ) -> Result<Ticket, TransportError> {
         if code != ffi::MPI_SUCCESS as c_int {
             release(held);
             return Err(failure(call, rank, code));
@@ -220,13 +225,16 @@ impl Requests {
             self.held.push(Held::Free);
             self.peers.push(0);
             self.calls.push("");
+            self.tickets.push(Ticket(0));
             self.requests.len() - 1
         });
         self.requests[slot] = request;
         self.held[slot] = held;
         self.peers[slot] = rank;
         self.calls[slot] = call;
-        Ok(Slot(slot))
+        self.issued += 1;
+        self.tickets[slot] = Ticket(self.issued);
+        Ok(self.tickets[slot])
     }
 
     /// Tests all requests at once and appends those that are complete.
@@ -273,7 +281,7 @@ impl Requests {
                 finish(held, &status, rank)
             };
             done.push(Completion {
-                slot: Slot(slot),
+                ticket: self.tickets[slot],
                 rank,
                 outcome,
             });

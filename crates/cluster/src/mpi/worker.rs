@@ -1,6 +1,6 @@
 //! A worker rank: its main thread talks to the master, one thread beside it computes.
 
-use super::requests::{Completion, Done, Requests, Slot};
+use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
 use super::{Chunks, pause, tag};
 use crate::buffer::{Buffer, Landing};
@@ -25,7 +25,7 @@ pub struct WorkerRank {
     /// Frames that wait for the master's verdict, by worker.
     waiting: HashMap<u32, (u64, Arc<Vec<u8>>)>,
     /// Chunks of the frame at the head of the outbox that are in flight.
-    frame_chunks: Vec<Slot>,
+    frame_chunks: Vec<Ticket>,
     /// The parameters received last, and older ones that a task may still read.
     parameters: Option<Arc<Buffer>>,
     retired: Vec<Arc<Buffer>>,
@@ -271,7 +271,7 @@ impl WorkerRank {
                     let chunk = self
                         .frame_chunks
                         .iter()
-                        .position(|&slot| slot == completion.slot);
+                        .position(|&ticket| ticket == completion.ticket);
                     if let (Some(k), Some(first)) = (chunk, self.outbox.front_mut()) {
                         self.frame_chunks.swap_remove(k);
                         first.chunks.complete_one();
@@ -398,10 +398,10 @@ impl WorkerRank {
         }
         if let Some(first) = self.outbox.front_mut() {
             while let Some(range) = first.chunks.next() {
-                let slot = self
+                let ticket = self
                     .requests
                     .send_shared(&first.frame, range, 0, tag::FRAME)?;
-                self.frame_chunks.push(slot);
+                self.frame_chunks.push(ticket);
             }
         }
         Ok(())

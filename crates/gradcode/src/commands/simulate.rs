@@ -11,7 +11,10 @@ use crate::config::planning::PlanInputs;
 use crate::config::resolve::Resolved;
 use crate::config::values::Inject;
 use crate::exit::{Failure, Outcome};
-use crate::run::{Conduct, Ended, RunDirectory, build_learner, conduct, first_plan, stop_flag, threads, virtual_rules};
+use crate::run::{
+    Conduct, Ended, RunDirectory, build_learner, conduct, first_plan, stop_flag, threads,
+    virtual_rules,
+};
 use crate::{output, summary};
 
 /// Runs the whole experiment, once or for several seeds.
@@ -64,11 +67,20 @@ fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<(Option<Ended>,
     let mut learner = build_learner(config, 0, threads)?;
     let inputs = PlanInputs::new(config, learner.dimension())?;
     let plan = first_plan(&inputs)?;
-    summary::before_run(config, &plan, &learner.describe(), "in process, virtual time");
+    summary::before_run(
+        config,
+        &plan,
+        &learner.describe(),
+        "in process, virtual time",
+    );
     if args.dry_run {
         return Ok((None, directory));
     }
-    let engine = Engine::new(build_learner(config, 0, threads)?, config.preset(), config.seed);
+    let engine = Engine::new(
+        build_learner(config, 0, threads)?,
+        config.preset(),
+        config.seed,
+    );
     let mut transport = InProcess::new(engine);
     let ended = conduct(Conduct {
         resolved,
@@ -79,7 +91,11 @@ fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<(Option<Ended>,
         learner: &mut *learner,
         directory: &directory,
         overwrite: args.overwrite,
-        segment: Segment { ranks: 1, hosts: crate::run::hostname(), ..Segment::default() },
+        segment: Segment {
+            ranks: 1,
+            hosts: crate::run::hostname(),
+            ..Segment::default()
+        },
         mpi_library: "none (in process)".to_owned(),
         stop: stop_flag().map_err(|error| Failure::environment("watch for signals", &error))?,
         quiet: args.json,

@@ -14,7 +14,9 @@ use crate::config::planning::PlanInputs;
 use crate::config::resolve::Resolved;
 use crate::config::{self, Config};
 use crate::exit::{BUG, ENVIRONMENT, Failure, Outcome};
-use crate::run::{Conduct, Ended, RunDirectory, build_learner, conduct, first_plan, rules, stop_flag, threads};
+use crate::run::{
+    Conduct, Ended, RunDirectory, build_learner, conduct, first_plan, rules, stop_flag, threads,
+};
 use crate::{output, summary};
 
 /// How long a worker rank waits for its briefing, before it knows the configured bounds.
@@ -64,15 +66,25 @@ pub fn run(args: &TrainArgs) -> Outcome {
 
 /// Whether an MPI launcher started this process.
 fn under_a_launcher() -> bool {
-    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID", "MPI_LOCALNRANKS"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some())
+    [
+        "OMPI_COMM_WORLD_SIZE",
+        "PMI_SIZE",
+        "PMI_RANK",
+        "PMIX_RANK",
+        "SLURM_PROCID",
+        "MPI_LOCALNRANKS",
+    ]
+    .iter()
+    .any(|name| std::env::var_os(name).is_some())
 }
 
 fn how_to_launch(args: &TrainArgs) -> Failure {
     let words: Vec<String> = std::env::args().collect();
     let program = words.first().map_or("gradcode", String::as_str);
-    let ranks = args.sources(4).load().map_or(5, |resolved| resolved.config.workers + 1);
+    let ranks = args
+        .sources(4)
+        .load()
+        .map_or(5, |resolved| resolved.config.workers + 1);
     Failure::usage("train needs at least 2 MPI ranks: one master and its workers").hint(format!(
         "mpirun -n {ranks} {program} {}   (more ranks than cores: add --oversubscribe --bind-to none)",
         words.get(1..).unwrap_or_default().join(" ")
@@ -81,7 +93,12 @@ fn how_to_launch(args: &TrainArgs) -> Failure {
 
 // --- the master -----------------------------------------------------------------------------------
 
-fn master(session: Session, args: &TrainArgs, node: (usize, usize), stop: crate::run::StopFlag) -> ! {
+fn master(
+    session: Session,
+    args: &TrainArgs,
+    node: (usize, usize),
+    stop: crate::run::StopFlag,
+) -> ! {
     let mut transport = match MpiTransport::new(&session, 0, MpiOptions::default()) {
         Ok(transport) => transport,
         Err(error) => {
@@ -150,7 +167,9 @@ fn set_up(
     resolved: &Resolved,
     node: (usize, usize),
 ) -> Outcome<(Outcome<Box<dyn Learner>>, Vec<(usize, Answer)>)> {
-    let briefing = Briefing { config: resolved.config.to_toml() };
+    let briefing = Briefing {
+        config: resolved.config.to_toml(),
+    };
     let text = serde_json::to_string(&briefing)
         .map_err(|error| Failure::environment("write the briefing", &error))?;
     transport.brief(&text).map_err(|error| lost(&error))?;
@@ -160,7 +179,8 @@ fn set_up(
         let answers = transport.answers();
         (built.join(), answers)
     });
-    let learner = learner.unwrap_or_else(|_| Err(Failure::new(BUG, "the master's set-up panicked")));
+    let learner =
+        learner.unwrap_or_else(|_| Err(Failure::new(BUG, "the master's set-up panicked")));
     Ok((learner, answers.map_err(|error| lost(&error))?))
 }
 
@@ -186,9 +206,17 @@ fn check_answers(answers: Vec<(usize, Answer)>, dimension: usize) -> Outcome<Vec
         return Ok(hosts);
     };
     let code = *code;
-    let shown: Vec<&str> = problems.iter().take(4).map(|(_, text)| text.as_str()).collect();
+    let shown: Vec<&str> = problems
+        .iter()
+        .take(4)
+        .map(|(_, text)| text.as_str())
+        .collect();
     let more = problems.len().saturating_sub(shown.len());
-    let tail = if more > 0 { format!("; and {more} ranks more") } else { String::new() };
+    let tail = if more > 0 {
+        format!("; and {more} ranks more")
+    } else {
+        String::new()
+    };
     Err(Failure::new(code, format!("{}{tail}", shown.join("; "))))
 }
 
@@ -256,9 +284,13 @@ fn serve(session: &Session, node: (usize, usize)) -> Result<Ending, TransportErr
     }
 }
 
-fn prepare(session: &Session, text: &str, node: (usize, usize)) -> Outcome<(Engine, String, Duration)> {
-    let briefing: Briefing =
-        serde_json::from_str(text).map_err(|error| Failure::environment("read the briefing", &error))?;
+fn prepare(
+    session: &Session,
+    text: &str,
+    node: (usize, usize),
+) -> Outcome<(Engine, String, Duration)> {
+    let briefing: Briefing = serde_json::from_str(text)
+        .map_err(|error| Failure::environment("read the briefing", &error))?;
     let config = config::from_text(&briefing.config, Path::new("briefing"))?.config;
     let learner = build_learner(&config, node.0, threads(&config, node.1))?;
     let ready = Ready {
@@ -269,5 +301,9 @@ fn prepare(session: &Session, text: &str, node: (usize, usize)) -> Outcome<(Engi
     let ready = serde_json::to_string(&ready)
         .map_err(|error| Failure::environment("write the answer", &error))?;
     let patience = Duration::from_secs_f64(config.mpi.silence_timeout_seconds);
-    Ok((Engine::new(learner, config.preset(), config.seed), ready, patience))
+    Ok((
+        Engine::new(learner, config.preset(), config.seed),
+        ready,
+        patience,
+    ))
 }

@@ -116,7 +116,9 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
     let inputs = run.inputs;
     let mut replanner = |dead: &[bool]| {
         let lost: Vec<usize> = (0..dead.len()).filter(|&i| dead[i]).collect();
-        inputs.plan_without(&lost).map_err(|error| error.to_string())
+        inputs
+            .plan_without(&lost)
+            .map_err(|error| error.to_string())
     };
     let mut master = Master::new(Parts {
         settings: run.settings,
@@ -180,7 +182,15 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
     };
     let message = ended.message.as_deref();
     let code = Some(ended.code);
-    if let Err(failure) = write_status(run.directory, config, word, code, ended.iterations, &ended.lost, message) {
+    if let Err(failure) = write_status(
+        run.directory,
+        config,
+        word,
+        code,
+        ended.iterations,
+        &ended.lost,
+        message,
+    ) {
         eprintln!("gradcode: warning: {failure}");
     }
     Ok(ended)
@@ -191,9 +201,12 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
 /// # Errors
 /// What the scheme cannot do, as a configuration error.
 pub fn first_plan(inputs: &PlanInputs) -> Outcome<Plan> {
-    inputs
-        .plan()
-        .map_err(|error| Failure::usage(format!("failed to plan scheme {}: {error}", inputs.scheme.kind)))
+    inputs.plan_without(&[]).map_err(|error| {
+        Failure::usage(format!(
+            "failed to plan scheme {}: {error}",
+            inputs.scheme.kind
+        ))
+    })
 }
 
 fn save_model(learner: &mut dyn Learner, parameters: &[f32], directory: &RunDirectory) {
@@ -223,7 +236,9 @@ fn write_status(
 
 fn code_of(error: &RunError) -> u8 {
     match error {
-        RunError::TooFewWorkers { .. } | RunError::EmptyRounds { .. } | RunError::Replan(_) => WORKERS_MISSING,
+        RunError::TooFewWorkers { .. } | RunError::EmptyRounds { .. } | RunError::Replan(_) => {
+            WORKERS_MISSING
+        }
         RunError::Diverged { .. } => DIVERGED,
         RunError::Transport(_) | RunError::Learner { .. } => ENVIRONMENT,
     }
@@ -237,7 +252,9 @@ fn info(run: &Conduct<'_>) -> RunInfo {
     RunInfo {
         title: config.title.clone(),
         source: concat!("gradcode ", env!("CARGO_PKG_VERSION")).to_owned(),
-        git_commit: option_env!("GRADCODE_GIT_COMMIT").unwrap_or_default().to_owned(),
+        git_commit: option_env!("GRADCODE_GIT_COMMIT")
+            .unwrap_or_default()
+            .to_owned(),
         git_dirty: option_env!("GRADCODE_GIT_DIRTY") == Some("1"),
         command_line: std::env::args().collect::<Vec<_>>().join(" "),
         seed: config.seed,
@@ -250,7 +267,10 @@ fn info(run: &Conduct<'_>) -> RunInfo {
             attribute("device", description.device.into()),
             attribute("training_samples", description.training_samples.into()),
             attribute("validation_samples", description.validation_samples.into()),
-            attribute("libtorch_version", torch_models::device::versions().libtorch.into()),
+            attribute(
+                "libtorch_version",
+                torch_models::device::versions().libtorch.into(),
+            ),
         ],
         segment: run.segment.clone(),
     }

@@ -36,10 +36,14 @@ impl RunDirectory {
     /// # Errors
     /// [`USAGE`] when there is a run already, [`crate::exit::ENVIRONMENT`] when it cannot be created.
     pub fn claim(path: &Path, overwrite: bool) -> Outcome<Self> {
-        let directory = RunDirectory { path: path.to_owned() };
+        let directory = RunDirectory {
+            path: path.to_owned(),
+        };
         if !overwrite && directory.log().exists() {
-            return Err(Failure::new(USAGE, format!("{} holds a run already", path.display()))
-                .hint("choose another --out, or replace that run with --overwrite"));
+            return Err(
+                Failure::new(USAGE, format!("{} holds a run already", path.display()))
+                    .hint("choose another --out, or replace that run with --overwrite"),
+            );
         }
         std::fs::create_dir_all(path)
             .map_err(|error| Failure::environment(format!("create {}", path.display()), &error))?;

@@ -22,7 +22,12 @@ pub struct RunJournal {
 impl RunJournal {
     /// A journal that writes to `log` and shows `progress`.
     pub fn new(log: RunLog, progress: Progress) -> Self {
-        RunJournal { log, progress, seconds_log: 0.0, iterations: 0 }
+        RunJournal {
+            log,
+            progress,
+            seconds_log: 0.0,
+            iterations: 0,
+        }
     }
 
     /// Ends the display and gives the log back for its last commit.
@@ -48,7 +53,8 @@ impl Journal for RunJournal {
         self.iterations = row.iteration + 1;
         self.progress.iteration(&row);
         if let Err(error) = self.log.push(row) {
-            self.progress.warning(&format!("failed to log an iteration: {error}"));
+            self.progress
+                .warning(&format!("failed to log an iteration: {error}"));
         }
         self.commit_if_due();
         self.seconds_log = started.elapsed().as_secs_f64();
@@ -56,15 +62,18 @@ impl Journal for RunJournal {
 
     fn evaluation(&mut self, iterations: u64, metrics: &[Metric]) {
         self.progress.evaluation(iterations, metrics);
-        let named: Vec<(String, f64)> =
-            metrics.iter().map(|metric| (metric.name.clone(), metric.value)).collect();
+        let named: Vec<(String, f64)> = metrics
+            .iter()
+            .map(|metric| (metric.name.clone(), metric.value))
+            .collect();
         self.log.push_evaluation(iterations, &named);
         self.commit_if_due();
     }
 
     fn plan(&mut self, start_iteration: u64, plan: &Plan) {
         if let Err(error) = self.log.push_plan(start_iteration, &record(plan)) {
-            self.progress.warning(&format!("failed to log a plan: {error}"));
+            self.progress
+                .warning(&format!("failed to log a plan: {error}"));
         }
     }
 
@@ -75,11 +84,17 @@ impl Journal for RunJournal {
 
 /// A plan as the log keeps it.
 fn record(plan: &Plan) -> PlanRecord {
-    let each = |value: &dyn Fn(&gradient_code::WorkerPlan) -> i64| plan.workers.iter().map(value).collect();
+    let each = |value: &dyn Fn(&gradient_code::WorkerPlan) -> i64| {
+        plan.workers.iter().map(value).collect()
+    };
     PlanRecord {
         scheme: plan.scheme.clone(),
         partitions: plan.partitions as u64,
-        straggle_probability: plan.workers.iter().map(|worker| worker.straggle_probability).collect(),
+        straggle_probability: plan
+            .workers
+            .iter()
+            .map(|worker| worker.straggle_probability)
+            .collect(),
         bits: each(&|worker| i64::from(worker.bits)),
         decode_weight: match &plan.decoder {
             Decoder::Fixed { weights, .. } => weights.clone(),
@@ -92,7 +107,10 @@ fn record(plan: &Plan) -> PlanRecord {
             .iter()
             .enumerate()
             .flat_map(|(i, worker)| {
-                worker.assignment.iter().map(move |&(j, coefficient)| (i as u64, j as u64, coefficient))
+                worker
+                    .assignment
+                    .iter()
+                    .map(move |&(j, coefficient)| (i as u64, j as u64, coefficient))
             })
             .collect(),
         scaling_s: plan.prediction.scaling_s,

@@ -17,13 +17,20 @@ use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE};
 /// # Errors
 /// [`USAGE`] for a setting that the model or data cannot work with, [`ENVIRONMENT`] for files and
 /// devices.
-pub fn build_learner(config: &Config, local_rank: usize, threads: usize) -> Outcome<Box<dyn Learner>> {
+pub fn build_learner(
+    config: &Config,
+    local_rank: usize,
+    threads: usize,
+) -> Outcome<Box<dyn Learner>> {
     if let Some(problem) = config.convex_problem() {
         let problem = ConvexProblem::new(&problem).map_err(|error| failure(&error))?;
         return Ok(Box::new(problem));
     }
     let Some(model) = config.torch_model() else {
-        return Err(Failure::new(crate::exit::BUG, "a model that is neither convex nor a network"));
+        return Err(Failure::new(
+            crate::exit::BUG,
+            "a model that is neither convex nor a network",
+        ));
     };
     let device = torch_models::device(&config.compute.device, local_rank)
         .map_err(|error| Failure::environment("choose a device", &error))?;
@@ -57,7 +64,11 @@ pub fn threads(config: &Config, ranks_on_node: usize) -> usize {
 fn open(paths: &CocoPaths) -> Outcome<Arc<Dataset>> {
     let missing = |path: &Path| !path.exists();
     if missing(&paths.annotations) || missing(&paths.images) {
-        let path = if missing(&paths.annotations) { &paths.annotations } else { &paths.images };
+        let path = if missing(&paths.annotations) {
+            &paths.annotations
+        } else {
+            &paths.images
+        };
         return Err(Failure::new(
             ENVIRONMENT,
             format!("{} does not exist", path.display()),

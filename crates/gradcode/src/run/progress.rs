@@ -66,16 +66,26 @@ impl Progress {
             && (last.elapsed() >= LINE_INTERVAL || done == self.total)
         {
             self.last_line = Some(Instant::now());
-            let left = (self.total - done) as f64 * self.started.elapsed().as_secs_f64() / done as f64;
-            eprintln!("step {done}/{}  {}  eta {left:.0} s", self.total, self.text(done));
+            let left =
+                (self.total - done) as f64 * self.started.elapsed().as_secs_f64() / done as f64;
+            eprintln!(
+                "step {done}/{}  {}  eta {left:.0} s",
+                self.total,
+                self.text(done)
+            );
         }
     }
 
     /// Shows an evaluation.
     pub fn evaluation(&self, iterations: u64, metrics: &[Metric]) {
-        let words: Vec<String> =
-            metrics.iter().map(|metric| format!("{} {:.4}", metric.name, metric.value)).collect();
-        self.line(&format!("evaluation after {iterations}: {}", words.join("  ")));
+        let words: Vec<String> = metrics
+            .iter()
+            .map(|metric| format!("{} {:.4}", metric.name, metric.value))
+            .collect();
+        self.line(&format!(
+            "evaluation after {iterations}: {}",
+            words.join("  ")
+        ));
     }
 
     /// Shows a line without disturbing the bar.
@@ -105,8 +115,16 @@ impl Progress {
 
     fn text(&self, done: u64) -> String {
         let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-        let loss = self.loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.4}"));
-        let share = |part: f64, whole: f64| if whole > 0.0 { 100.0 * part / whole } else { 0.0 };
+        let loss = self
+            .loss
+            .map_or_else(|| "-".to_owned(), |loss| format!("{loss:.4}"));
+        let share = |part: f64, whole: f64| {
+            if whole > 0.0 {
+                100.0 * part / whole
+            } else {
+                0.0
+            }
+        };
         format!(
             "loss {loss}  {rate:.1} steps/s  waiting {:.0} %  on time {:.0} %",
             share(self.wait, self.seconds),

@@ -3,7 +3,9 @@
 use cluster::{DeadlinePolicy, EmptyRound, Every, Settings, Straggling, Unit};
 
 use crate::config::settings::Deadline;
-use crate::config::values::{EmptyRound as EmptyRoundValue, Every as EveryValue, Inject, UnitSeconds};
+use crate::config::values::{
+    EmptyRound as EmptyRoundValue, Every as EveryValue, Inject, UnitSeconds,
+};
 use crate::config::{Config, ConfigError};
 
 /// The rules of a run in real time.

@@ -12,7 +12,7 @@ pub(super) fn conjugate_gradient(apply: impl Fn(&[f64]) -> Vec<f64>, b: &[f64]) 
     let mut direction = b.to_vec();
     let mut energy = dot(&residual, &residual);
     let target = 1e-30 * energy;
-    for _ in 0..10 * b.len() + 100 {
+    for _ in 0..2 * b.len() + 100 {
         if energy <= target {
             break;
         }

@@ -87,7 +87,7 @@ else
     mkdir -p "$cache"
     partial=$(mktemp -d "$cache/.libtorch-$torch_version.XXXXXX")
     trap 'rm -rf "$partial"' EXIT
-    pip() { python3 -m pip --disable-pip-version-check install --quiet --no-warn-script-location --no-compile --target "$partial" "$@"; }
+    pip() { python3 -m pip --disable-pip-version-check install --quiet --root-user-action=ignore --no-warn-script-location --no-compile --target "$partial" "$@"; }
     pip --no-deps "torch==$torch_version" || fail "pip could not install torch==$torch_version" \
       "python3 --version must be 3.10 to 3.14; PyPI must be reachable" "or set LIBTORCH to an existing libtorch $torch_version"
     # The CUDA libraries that even the CPU part is linked to, as the wheel itself lists them.

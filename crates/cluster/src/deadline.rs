@@ -52,6 +52,11 @@ impl DeadlineChooser {
         }
     }
 
+    /// Forgets everything.
+    pub fn forget(&mut self) {
+        self.times.clear();
+    }
+
     /// Records the seconds that a worker took for a task.
     pub fn observe(&mut self, seconds: f64) {
         if let DeadlinePolicy::Quantile { window, .. } = self.policy

@@ -93,6 +93,7 @@ impl Master<'_> {
                 }
             }
             self.check_alive(0)?;
+            self.clockwork.calibrated(c);
         }
         Ok(())
     }

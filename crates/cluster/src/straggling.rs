@@ -43,9 +43,10 @@ pub enum Unit {
 
 /// Reports remembered for a measured unit.
 const UNIT_WINDOW: usize = 64;
-/// Calibration rounds for a measured unit; the first ones, in which libraries warm up, are the
-/// slowest and fall out of the quantile soon.
+/// Calibration rounds for a measured unit.
 const UNIT_WARMUP: u64 = 6;
+/// The first calibration rounds, in which libraries warm up, say nothing about later ones.
+const COLD_ROUNDS: u64 = 2;
 
 /// The straggling of one round.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +102,13 @@ impl Clockwork {
     /// Whether arrivals are drawn, so that the master waits for exactly those it asked.
     pub fn drawn(&self) -> bool {
         matches!(self.straggling, Straggling::Erase { .. })
+    }
+
+    /// Ends calibration round `c`: what was observed in a cold one is forgotten, if others follow.
+    pub fn calibrated(&mut self, c: u64) {
+        if c < COLD_ROUNDS.min(self.calibration_rounds() - 1) {
+            self.times.forget();
+        }
     }
 
     /// Records a report: the whole time of a task, and its computing alone.

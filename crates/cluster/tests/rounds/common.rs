@@ -128,6 +128,15 @@ pub fn run(
     settings: &Settings,
     transport: &mut dyn Transport,
 ) -> (Result<Outcome, RunError>, Record, Vec<f32>) {
+    run_plan(settings, transport, plan_for(&[]))
+}
+
+/// Runs `plan` to the end with `transport`.
+pub fn run_plan(
+    settings: &Settings,
+    transport: &mut dyn Transport,
+    plan: Plan,
+) -> (Result<Outcome, RunError>, Record, Vec<f32>) {
     let mut record = Record::default();
     let mut learner = problem();
     let dimension = learner.dimension();
@@ -145,7 +154,7 @@ pub fn run(
         optimizer: OptimizerConfig::default()
             .build(dimension)
             .expect("plain SGD"),
-        plan: plan_for(&[]),
+        plan,
     })
     .expect("a master");
     let result = master.run();

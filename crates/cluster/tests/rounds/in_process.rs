@@ -1,13 +1,11 @@
 //! The master's loop over the in-process transport.
 
-mod common;
-
+use crate::common::*;
 use cluster::{
     Buffer, CONTROL_BYTES, Ending, Event, Every, Header, InProcess, Parameters, RunError, Status,
     Straggling, Task, Traffic, Transport, TransportError, Unit,
 };
-use common::*;
-use gradient_code::Plan;
+use gradient_code::{Decoder, PerRound, Plan};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -115,6 +113,31 @@ fn the_relative_error_is_that_of_the_decoded_gradient() {
         if row.iteration % 2 == 0 && row.responders == 0 {
             assert_eq!(row.relative_error, 1.0); // ghat = 0
         }
+    }
+}
+
+/// A decoder that needs the responder set keeps the frames and solves for its weights: when all
+/// answer, only quantization noise is left.
+#[test]
+fn weights_per_round_decode_the_whole_gradient_when_all_answer() {
+    let everybody = Straggling::Erase {
+        model: delays(),
+        deadline: 1e3,
+        unit_seconds: 1.0,
+    };
+    let mut settings = settings(everybody, 30);
+    settings.relative_error_every = 1;
+    let mut plan = plan_for(&[]);
+    let fixed = run_plan(&settings, &mut in_process(), plan.clone()).1;
+    plan.decoder = Decoder::PerRound(PerRound { ridge: 0.0 });
+    let (outcome, solved, _) = run_plan(&settings, &mut in_process(), plan);
+    assert!(outcome.is_ok());
+    for (solved, fixed) in solved.rows.iter().zip(&fixed.rows) {
+        assert_eq!(solved.responders, WORKERS as u64);
+        assert!(solved.relative_error < 0.3, "{}", solved.relative_error);
+        // The fixed weights expect losses and so overshoot when there are none.
+        assert!(fixed.relative_error > solved.relative_error);
+        assert!((solved.loss_decoded - solved.loss).abs() < 1e-3 * solved.loss);
     }
 }
 

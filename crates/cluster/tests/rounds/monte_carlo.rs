@@ -5,9 +5,7 @@
 //! weights. The mean squared error must match Song & Choi's exact expression (the step before
 //! Lemma 1) within its standard error, and stay under n^2 C / S.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use gradient_code::{Budget, Decoder, Plan, Scaling, SchemeConfig, Setting, error};
 use gradient_codec::{BucketNorm, Expected, Frame, MessageId, Preset};
 use learner::Learner;

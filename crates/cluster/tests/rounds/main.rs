@@ -1,0 +1,6 @@
+//! The round protocol without MPI: the master over the in-process transport, and the real codec in the
+//! decoded gradient.
+
+mod common;
+mod in_process;
+mod monte_carlo;

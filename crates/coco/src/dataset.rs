@@ -1,7 +1,7 @@
 //! Annotations joined with their images.
 
 use crate::decode::{decode, resize};
-use crate::{Annotation, Annotations, Category, CocoError, GroundTruth, ImageInfo};
+use crate::{Annotation, Annotations, Category, CocoError, GroundTruth, ImageInfo, Labels};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 pub struct Dataset {
     /// The images, in the file's order; an image index is a position here.
     pub images: Vec<ImageInfo>,
-    /// The categories by ascending id; label `c` is `categories[c - 1]`.
+    /// The categories by ascending id.
     pub categories: Vec<Category>,
     /// All annotations, those of one image together, in the file's order within an image.
     annotations: Vec<Annotation>,
     /// `annotations[starts[i]..starts[i + 1]]` belong to image i.
     starts: Vec<usize>,
+    labelling: Labels,
+    /// Category id to label.
     labels: HashMap<u64, i64>,
     annotation_file: PathBuf,
     image_directory: PathBuf,
@@ -29,7 +31,7 @@ pub struct Sample {
     pub pixels: Vec<u8>,
     /// `[x1, y1, x2, y2]` in pixels of the resized image, x1 < x2 and y1 < y2.
     pub boxes: Vec<[f32; 4]>,
-    /// Dense label of each box, 1..=C.
+    /// Label of each box, from 1.
     pub labels: Vec<i64>,
 }
 
@@ -38,12 +40,13 @@ pub struct Sample {
 pub struct Targets {
     /// `[x1, y1, x2, y2]` in pixels of the resized image, x1 < x2 and y1 < y2.
     pub boxes: Vec<[f32; 4]>,
-    /// Dense label of each box, 1..=C.
+    /// Label of each box, from 1.
     pub labels: Vec<i64>,
 }
 
 impl Dataset {
-    /// Reads and validates an annotation file. Image files are looked for when they are loaded.
+    /// Reads and validates an annotation file. Image files are looked for when they are loaded;
+    /// labels are dense.
     ///
     /// # Errors
     /// [`CocoError::Io`] when the file or the image directory is missing, [`CocoError::Json`], and
@@ -71,10 +74,8 @@ impl Dataset {
             mut categories,
         } = annotations;
         categories.sort_by_key(|category| category.id);
-        let labels = (1..)
-            .zip(&categories)
-            .map(|(label, category)| (category.id, label))
-            .collect();
+        let labelling = Labels::default();
+        let labels = labelling.of(&categories, annotation_file)?;
         let index: HashMap<u64, usize> = images
             .iter()
             .enumerate()
@@ -93,10 +94,26 @@ impl Dataset {
             categories,
             annotations,
             starts,
+            labelling,
             labels,
             annotation_file: annotation_file.to_owned(),
             image_directory: image_directory.to_owned(),
         })
+    }
+
+    /// The same data set with other labels.
+    ///
+    /// # Errors
+    /// [`CocoError::Impossible`] for a category id that cannot be a raw label.
+    pub fn with_labels(mut self, labels: Labels) -> Result<Self, CocoError> {
+        self.labels = labels.of(&self.categories, &self.annotation_file)?;
+        self.labelling = labels;
+        Ok(self)
+    }
+
+    /// How category ids become labels.
+    pub fn labels(&self) -> Labels {
+        self.labelling
     }
 
     /// Number of images.
@@ -109,19 +126,27 @@ impl Dataset {
         self.images.is_empty()
     }
 
-    /// Number of classes with the background, C + 1: what a detector calls `num_classes`.
+    /// Number of classes with the background, the largest label + 1: what a detector calls
+    /// `num_classes`. C + 1 for dense labels.
     pub fn classes(&self) -> usize {
-        self.categories.len() + 1
+        self.labelling.classes(&self.categories)
     }
 
-    /// The dense label of a category id.
+    /// The label of a category id.
     pub fn label(&self, category_id: u64) -> Option<i64> {
         self.labels.get(&category_id).copied()
     }
 
-    /// The category of a dense label; none for the background and beyond C.
+    /// The category of a label; none for the background and for labels that no category has.
     pub fn category(&self, label: i64) -> Option<&Category> {
-        let index = usize::try_from(label).ok()?.checked_sub(1)?;
+        let label = u64::try_from(label).ok()?;
+        let index = match self.labelling {
+            Labels::Dense => usize::try_from(label).ok()?.checked_sub(1)?,
+            Labels::Raw => self
+                .categories
+                .binary_search_by_key(&label, |category| category.id)
+                .ok()?,
+        };
         self.categories.get(index)
     }
 

@@ -49,12 +49,13 @@ pub enum CocoError {
         /// The id it names.
         id: u64,
     },
-    /// A number that cannot be: an infinite or negative box size or area, an image without pixels.
+    /// A number that cannot be: an infinite or negative box size or area, an image without pixels,
+    /// a category id that cannot be a label.
     #[error("{}: {what} {id} has {value}", path.display())]
     Impossible {
         /// The annotation file.
         path: PathBuf,
-        /// `image` or `annotation`.
+        /// `image`, `annotation` or `category`.
         what: &'static str,
         /// Its id.
         id: u64,

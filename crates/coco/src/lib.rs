@@ -4,15 +4,15 @@
 //!
 //! 1. [`Annotations`]: an `instances_*.json` file as typed values.
 //! 2. [`Dataset`]: annotations joined with an image directory and validated; images decoded and
-//!    resized on demand, with boxes and dense labels for training, and full ground truth for
+//!    resized on demand, with boxes and labels for training, and full ground truth for
 //!    evaluation. [`SampleCache`] keeps decoded images in memory up to a limit.
 //! 3. [`mod@average_precision`]: the twelve COCO numbers, equal to pycocotools'.
 //! 4. [`synth`]: a seeded data set of textured shapes that a small detector learns in a minute.
 //! 5. [`mod@check`]: everything that is wrong with a data set, as a report.
 //!
 //! Boxes in files are `[x, y, width, height]` in pixels of the original image, as COCO has them;
-//! boxes of a [`Sample`] are `[x1, y1, x2, y2]` in pixels of the resized one. Labels are dense,
-//! 1..=C in ascending order of category id, and 0 is background.
+//! boxes of a [`Sample`] are `[x1, y1, x2, y2]` in pixels of the resized one. [`Labels`] are dense,
+//! 1..=C in ascending order of category id, unless category ids are asked for; 0 is background.
 //!
 //! # One complete program
 //! ```
@@ -38,6 +38,7 @@ pub mod check;
 mod dataset;
 mod decode;
 mod error;
+mod labels;
 pub mod synth;
 
 pub use annotations::{Annotation, Annotations, Category, ImageInfo};
@@ -46,3 +47,4 @@ pub use cache::SampleCache;
 pub use check::{CheckReport, check};
 pub use dataset::{Dataset, Sample, Targets};
 pub use error::CocoError;
+pub use labels::Labels;

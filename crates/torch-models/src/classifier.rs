@@ -14,7 +14,8 @@ use crate::models::cnn::Cnn;
 /// A classification network.
 pub struct Classifier {
     model: Cnn,
-    categories: usize,
+    /// Of every output, whether the data set has a category with that label.
+    occurs: Vec<bool>,
 }
 
 /// Decisions over all (image, category) pairs; a category is called present at probability 0.5.
@@ -27,15 +28,16 @@ pub struct Decisions {
 }
 
 impl Classifier {
-    /// A classifier for `categories` categories.
-    pub fn new(model: Cnn, categories: usize) -> Self {
-        Self { model, categories }
+    /// A classifier whose `i`-th output is about label `i + 1`, which `occurs[i]` says the data set
+    /// has. Outputs without a category learn to say no and count in no metric.
+    pub fn new(model: Cnn, occurs: Vec<bool>) -> Self {
+        Self { model, occurs }
     }
 
-    /// `[N, categories]`: 1 where a category is in the image, else 0.
+    /// `[N, outputs]`: 1 where a category is in the image, else 0.
     fn presence(&self, truths: &[Truth]) -> Vec<f32> {
-        let mut presence = vec![0.0; truths.len() * self.categories];
-        for (truth, row) in truths.iter().zip(presence.chunks_mut(self.categories)) {
+        let mut presence = vec![0.0; truths.len() * self.occurs.len()];
+        for (truth, row) in truths.iter().zip(presence.chunks_mut(self.occurs.len())) {
             for label in &truth.labels {
                 let column = usize::try_from(label - 1).ok();
                 if let Some(value) = column.and_then(|column| row.get_mut(column)) {
@@ -49,7 +51,7 @@ impl Classifier {
     /// Cross-entropy of every image, `[N]`.
     fn losses(&self, logits: &Tensor, presence: &[f32]) -> Result<Tensor, TorchError> {
         let presence = Tensor::f_from_slice(presence)?
-            .f_view([-1, self.categories as i64])?
+            .f_view([-1, self.occurs.len() as i64])?
             .f_to_device(logits.device())?;
         Ok(logits
             .f_binary_cross_entropy_with_logits::<Tensor>(&presence, None, None, Reduction::None)?
@@ -100,7 +102,13 @@ impl Task for Classifier {
         let logits = self.model.forward(&batch.images, Mode::Evaluate)?;
         let presence = self.presence(&batch.truths);
         let calls = Vec::<f32>::try_from(logits.f_reshape(-1i64)?)?;
-        for (&present, logit) in presence.iter().zip(calls) {
+        let occurs = self.occurs.iter().cycle();
+        for ((&present, logit), _) in presence
+            .iter()
+            .zip(calls)
+            .zip(occurs)
+            .filter(|(_, occurs)| **occurs)
+        {
             let count = match (present > 0.5, logit > 0.0) {
                 (true, true) => &mut evaluation.present_found,
                 (true, false) => &mut evaluation.present_missed,

@@ -90,6 +90,9 @@ impl ModelConfig {
 pub struct TorchConfig {
     /// The network.
     pub model: ModelConfig,
+    /// Classes that the network tells apart, the background included; `None` for as many as the
+    /// data set's labels need. More than these are outputs that nothing is learned for.
+    pub classes: Option<usize>,
     /// Number of data partitions, `n`.
     pub partitions: usize,
     /// Samples per partition and iteration; 0 for whole partitions.
@@ -116,6 +119,7 @@ impl Default for TorchConfig {
     fn default() -> Self {
         Self {
             model: ModelConfig::QUICKSTART,
+            classes: None,
             partitions: 1,
             batch: 8,
             seed: 1,
@@ -144,20 +148,23 @@ pub fn build(
 ) -> Result<Box<dyn Learner>, LearnerError> {
     config.model.check_side()?;
     if let Some(held_out) = &validation {
-        let names = |set: &Dataset| -> Vec<_> { set.categories.iter().map(|c| c.id).collect() };
+        let names = |set: &Dataset| -> Vec<_> {
+            let ids = set.categories.iter().map(|c| c.id);
+            ids.map(|id| (id, set.label(id))).collect()
+        };
         if names(held_out) != names(&train) {
             return Err(LearnerError::setting(
                 "data.validation_annotations",
                 format!("{} categories", held_out.categories.len()),
                 format!(
-                    "the category ids of the training annotations ({})",
+                    "the category ids and labels of the training annotations ({})",
                     train.categories.len()
                 ),
             ));
         }
     }
     tch::set_num_threads(config.threads.max(1) as i32);
-    let (side, classes) = (config.model.side(), train.classes());
+    let (side, classes) = (config.model.side(), classes(config, &train)?);
     let data = TrainingData::new(
         train,
         config.partitions,
@@ -181,7 +188,9 @@ pub fn build(
         ModelConfig::Cnn { width, .. } => {
             let categories = classes - 1;
             let model = Cnn::new(&store.root(), i64::from(width), categories as i64)?;
-            let task = Classifier::new(model, categories);
+            let occurs =
+                (1..=categories as i64).map(|label| data.dataset().category(label).is_some());
+            let task = Classifier::new(model, occurs.collect());
             let name = config.model.name();
             let learner = TorchLearner::new(task, name, store, config, data, validation)?;
             return Ok(Box::new(learner));
@@ -192,6 +201,22 @@ pub fn build(
     Ok(Box::new(TorchLearner::new(
         task, name, store, config, data, validation,
     )?))
+}
+
+/// The classes of the network, the background included.
+fn classes(config: &TorchConfig, train: &Dataset) -> Result<usize, LearnerError> {
+    let needed = train.classes();
+    match config.classes {
+        Some(classes) if classes < needed => Err(LearnerError::setting(
+            "model.classes",
+            classes,
+            format!(
+                "at least {needed}, the background and labels up to {} of the training annotations",
+                needed - 1
+            ),
+        )),
+        classes => Ok(classes.unwrap_or(needed)),
+    }
 }
 
 fn check_norm(

@@ -50,6 +50,36 @@ fn labels_are_dense_and_ascend_with_the_category_id() {
 }
 
 #[test]
+fn raw_labels_are_the_category_ids() {
+    let dense = dataset(vec![annotation(1, 20, 9, [0.0, 0.0, 10.0, 10.0])]);
+    let raw = dense.clone().with_labels(Labels::Raw).unwrap();
+    assert_eq!(raw.classes(), 10);
+    assert_eq!((raw.label(4), raw.label(9)), (Some(4), Some(9)));
+    assert_eq!(raw.targets(2, 20).unwrap().labels, [9]);
+    assert_eq!(raw.ground_truth(2).unwrap()[0].label, 9);
+    for label in 0..12 {
+        let expected = [4, 9].contains(&label).then_some(label as u64);
+        assert_eq!(raw.category(label).map(|c| c.id), expected);
+    }
+    let back = raw.with_labels(Labels::Dense).unwrap();
+    assert_eq!(back.targets(2, 20).unwrap().labels, [2]);
+}
+
+#[test]
+fn the_background_is_no_raw_label() {
+    for id in [0, 65_536, u64::MAX] {
+        let mut lists = lists(vec![]);
+        lists.categories[0].id = id;
+        let dense = Dataset::new(lists, Path::new("f.json"), Path::new("images")).unwrap();
+        assert_eq!(dense.classes(), 3);
+        assert_eq!(
+            dense.with_labels(Labels::Raw).unwrap_err().to_string(),
+            format!("f.json: category {id} has an id that is no raw label: 1 to 65535 are")
+        );
+    }
+}
+
+#[test]
 fn annotations_of_an_image_keep_the_order_of_the_file() {
     let dataset = dataset(vec![
         annotation(5, 10, 4, [0.0, 0.0, 1.0, 1.0]),

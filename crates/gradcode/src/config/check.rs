@@ -323,12 +323,6 @@ fn places(config: &Config, merged: &Merged) -> Checked {
         "must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\"",
     )?;
     let mpi = &config.mpi;
-    require(
-        merged,
-        "mpi.chunk_kb",
-        (16..=1_048_576).contains(&mpi.chunk_kb),
-        "must be from 16 to 1048576 KiB",
-    )?;
     require(merged, "mpi.grants", mpi.grants >= 1, "needs at least 1")?;
     for (key, seconds) in [
         ("mpi.startup_timeout_seconds", mpi.startup_timeout_seconds),

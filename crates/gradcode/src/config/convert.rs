@@ -13,7 +13,7 @@ use torch_models::layers::NormKind;
 use super::error::ConfigError;
 use super::settings::{Architecture, CocoPaths, Config};
 use super::values::{
-    CodecNorm, CodecPreset, DelayKind, Norm, OptimizerKind, Rates, Schedule, TraceOrder,
+    CodecNorm, CodecPreset, DelayKind, Labels, Norm, OptimizerKind, Rates, Schedule, TraceOrder,
 };
 
 impl Config {
@@ -81,6 +81,14 @@ impl Config {
                 Schedule::InverseSqrt => ScheduleShape::InverseSqrt,
             },
             warmup: self.optimizer.warmup,
+        }
+    }
+
+    /// How the data sets' category ids become labels.
+    pub fn labels(&self) -> coco::Labels {
+        match self.model.labels {
+            Labels::Dense => coco::Labels::Dense,
+            Labels::Raw => coco::Labels::Raw,
         }
     }
 

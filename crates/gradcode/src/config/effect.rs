@@ -29,6 +29,16 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("model.kind = \"{kind}\""),
         ),
         (
+            "model.classes",
+            !config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "model.labels",
+            !config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
             "data.train_images",
             !config.model.architecture.needs_files(),
             format!("model.kind = \"{kind}\""),

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::origin::{Origins, Place};
 use super::values::{
     AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject,
-    ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind,
-    TraceOrder, UnitSeconds,
+    Labels, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
+    SchemeKind, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -76,7 +76,7 @@ macro_rules! section {
 section! {
     /// `[model]`: what is trained.
     ModelLayer at "model" {
-        kind: ModelKind, width: u32, side: u32, norm: Norm, weights: String, classes: u32, dimension: usize, l2: f64,
+        kind: ModelKind, width: u32, side: u32, norm: Norm, weights: String, classes: u32, labels: Labels, dimension: usize, l2: f64,
     }
 }
 section! {
@@ -148,7 +148,7 @@ section! {
 section! {
     /// `[mpi]`: message sizes and time limits.
     MpiLayer at "mpi" {
-        chunk_kb: u32, grants: usize, startup_timeout_seconds: f64, silence_timeout_seconds: f64,
+        grants: usize, startup_timeout_seconds: f64, silence_timeout_seconds: f64,
     }
 }
 

@@ -163,7 +163,7 @@ pub fn straggle_probabilities(config: &Config) -> Result<Vec<f64>, ConfigError> 
 }
 
 /// l, the model's coordinates, without its data: `model.dimension` if set, else counted from the
-/// model with `model.classes` or the annotation file's categories.
+/// model with `model.classes` or the labels of the annotation file's categories.
 ///
 /// # Errors
 /// [`ConfigError::Missing`] when the number of classes cannot be known, [`ConfigError::Read`] when
@@ -196,9 +196,11 @@ pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
                     ),
                 });
             }
-            let lists =
-                coco::Annotations::read(path).map_err(|error| refused(error.to_string()))?;
-            lists.categories.len() + 1
+            coco::Annotations::read(path)
+                .and_then(|lists| coco::Dataset::new(lists, path, &paths.images))
+                .and_then(|data| data.with_labels(config.labels()))
+                .map_err(|error| refused(error.to_string()))?
+                .classes()
         }
         (None, None) => {
             return Err(ConfigError::Missing {

@@ -129,7 +129,7 @@ pub fn resolve(
         },
         compute: take!(merged, layer.compute, "compute" => Compute { device, threads }),
         mpi: take!(merged, layer.mpi, "mpi" => Mpi {
-            chunk_kb, grants, startup_timeout_seconds, silence_timeout_seconds,
+            grants, startup_timeout_seconds, silence_timeout_seconds,
         }),
     };
     check::check(&config, &merged)?;
@@ -221,6 +221,7 @@ fn model(merged: &Merged, layer: &Layer) -> Result<Model, ConfigError> {
     Ok(Model {
         architecture,
         classes: section.classes,
+        labels: merged.need("model.labels", section.labels, DEFAULTED)?,
         weights: section.weights.as_ref().map(PathBuf::from),
         l2: merged.need("model.l2", section.l2, DEFAULTED)?,
         planned_dimension: section.dimension.filter(|_| architecture.needs_files()),

@@ -10,8 +10,8 @@ use super::layer::{
 };
 use super::values::{
     AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject,
-    ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind,
-    TraceOrder, UnitSeconds,
+    Labels, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
+    SchemeKind, TraceOrder, UnitSeconds,
 };
 
 /// A complete configuration. `default.toml` documents every key.
@@ -62,8 +62,10 @@ pub struct Config {
 pub struct Model {
     /// Which model, with what only it has.
     pub architecture: Architecture,
-    /// Classes with the background; `None`: 1 + the categories of the annotation file.
+    /// Classes with the background; `None`: as many as the labels of the data need.
     pub classes: Option<u32>,
+    /// How category ids become labels.
+    pub labels: Labels,
     /// Coordinates to plan for where the model cannot be asked; the convex models have their own.
     pub planned_dimension: Option<usize>,
     /// Safetensors file to start from.
@@ -275,8 +277,6 @@ pub struct Compute {
 /// `[mpi]`
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mpi {
-    /// KiB of a payload message.
-    pub chunk_kb: u32,
     /// Payloads under way at once.
     pub grants: usize,
     /// Seconds.
@@ -349,7 +349,6 @@ impl Config {
                 threads: Some(self.compute.threads),
             },
             mpi: MpiLayer {
-                chunk_kb: Some(self.mpi.chunk_kb),
                 grants: Some(self.mpi.grants),
                 startup_timeout_seconds: Some(self.mpi.startup_timeout_seconds),
                 silence_timeout_seconds: Some(self.mpi.silence_timeout_seconds),
@@ -368,6 +367,7 @@ impl Model {
         let mut layer = ModelLayer {
             kind: Some(self.architecture.kind()),
             classes: self.classes,
+            labels: Some(self.labels),
             dimension: self.planned_dimension,
             weights: self.weights.as_deref().map(text),
             l2: Some(self.l2),

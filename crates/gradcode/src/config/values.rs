@@ -58,6 +58,13 @@ words! {
         /// Batch norm with fixed statistics.
         Frozen = "frozen",
     }
+    /// `model.labels`
+    Labels {
+        /// 1..=C in the order of the category ids.
+        Dense = "dense",
+        /// The category ids themselves.
+        Raw = "raw",
+    }
     /// `scheme.kind`
     SchemeKind {
         /// Joint design of code and bits.

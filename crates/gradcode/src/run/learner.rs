@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use coco::Dataset;
+use coco::{Dataset, Labels};
 use learner::convex::ConvexProblem;
 use learner::{Learner, LearnerError};
 use torch_models::TorchConfig;
@@ -34,10 +34,12 @@ pub fn build_learner(
     };
     let device = torch_models::device(&config.compute.device, local_rank)
         .map_err(|error| Failure::environment("choose a device", &error))?;
+    let open = |paths| open(paths, config.labels());
     let train = open(config.training_data()?)?;
     let validation = config.data.validation.as_ref().map(open).transpose()?;
     let torch = TorchConfig {
         model,
+        classes: config.model.classes.map(|classes| classes as usize),
         partitions: config.partitions,
         batch: config.data.batch as usize,
         seed: config.seed,
@@ -61,7 +63,7 @@ pub fn threads(config: &Config, ranks_on_node: usize) -> usize {
     (cpus / ranks_on_node.max(1)).max(1)
 }
 
-fn open(paths: &CocoPaths) -> Outcome<Arc<Dataset>> {
+fn open(paths: &CocoPaths, labels: Labels) -> Outcome<Arc<Dataset>> {
     let missing = |path: &Path| !path.exists();
     if missing(&paths.annotations) || missing(&paths.images) {
         let path = if missing(&paths.annotations) {
@@ -76,6 +78,7 @@ fn open(paths: &CocoPaths) -> Outcome<Arc<Dataset>> {
         .hint("paths are relative to the working directory; `gradcode data synth` makes a small set"));
     }
     Dataset::open(&paths.annotations, &paths.images)
+        .and_then(|data| data.with_labels(labels))
         .map(Arc::new)
         .map_err(|error| Failure::environment("open the data set", &error))
 }
@@ -86,4 +89,72 @@ fn failure(error: &LearnerError) -> Failure {
         _ => ENVIRONMENT,
     };
     Failure::new(code, format!("failed to set up the model: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+    use crate::config::planning::dimension;
+    use coco::synth::{SynthConfig, generate};
+
+    /// Plans need no images, and training must then have the very size that was planned for.
+    #[test]
+    fn a_model_is_trained_at_the_size_it_is_planned_at() {
+        let scratch = tempfile::tempdir().unwrap();
+        let synth = SynthConfig {
+            images: 24,
+            validation: 2,
+            side: 64,
+            threads: 1,
+            ..SynthConfig::default()
+        };
+        let made = generate(&scratch.path().join("shapes"), &synth).unwrap();
+        let load = |set: &[&str]| {
+            let mut sources = Sources {
+                experiment: concat!(
+                    env!("CARGO_MANIFEST_DIR"),
+                    "/../../configs/coco-mobilenetv3.toml"
+                )
+                .into(),
+                ..Sources::default()
+            };
+            sources.set = [
+                ("train_annotations", &made.train_annotations),
+                ("train_images", &made.train_images),
+                ("validation_annotations", &made.validation_annotations),
+                ("validation_images", &made.validation_images),
+            ]
+            .map(|(key, path)| format!("data.{key}={}", path.display()))
+            .to_vec();
+            sources.set.extend(set.iter().map(|s| (*s).to_owned()));
+            sources.load().unwrap().config
+        };
+        let coco = load(&[]);
+        assert_eq!(dimension(&coco).unwrap(), 3_440_060);
+        assert_eq!(
+            build_learner(&coco, 0, 1).unwrap().dimension(),
+            3_440_060,
+            "as in torchvision"
+        );
+        for set in [
+            &["model.kind=tiny-ssd", "model.width=8", "model.side=64"][..],
+            &["model.kind=tiny-ssd", "model.width=8", "model.labels=dense"],
+            &["model.kind=cnn", "model.width=8", "model.side=32"],
+        ] {
+            let config = load(set);
+            let planned = dimension(&config).unwrap();
+            let trained = build_learner(&config, 0, 1).unwrap().dimension();
+            assert_eq!(trained, planned, "{set:?}");
+        }
+        let refused = build_learner(&load(&["model.classes=4"]), 0, 1)
+            .err()
+            .unwrap();
+        assert_eq!(refused.code, USAGE);
+        assert!(
+            refused.message.contains("model.classes = 4") && refused.message.contains("at least 6"),
+            "{}",
+            refused.message
+        );
+    }
 }

@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -82,36 +81,12 @@ impl ExperimentArgs {
     }
 }
 
-/// Whether and from where a run goes on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Resume {
-    /// Start anew; an existing run directory is refused.
-    #[default]
-    Never,
-    /// From the run directory's newest checkpoint, or anew if there is none.
-    Auto,
-    /// From this checkpoint.
-    Path(PathBuf),
-}
-
-impl FromStr for Resume {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "never" => Resume::Never,
-            "auto" => Resume::Auto,
-            path => Resume::Path(path.into()),
-        })
-    }
-}
-
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = "\
 Examples:
   mpirun -n 5 gradcode train configs/quickstart.toml
   mpirun -n 3 gradcode train configs/quickstart.toml          4 workers on 2 ranks
-  srun gradcode train exp.toml --cluster configs/clusters/slurm-cpu.toml --resume auto
+  srun gradcode train exp.toml --cluster configs/clusters/slurm-cpu.toml
   mpirun -n 5 gradcode train exp.toml --set optimizer.learning_rate=0.01 --out runs/slow
 
 More ranks than cores: mpirun --oversubscribe --bind-to none, and OMP_NUM_THREADS=1.")]
@@ -121,14 +96,6 @@ pub struct TrainArgs {
     /// The run directory; default: `out` of the configuration.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// auto: from the newest checkpoint if there is one; PATH: from that one; never: start anew.
-    #[arg(
-        long,
-        value_name = "auto|PATH|never",
-        default_value = "never",
-        conflicts_with = "overwrite"
-    )]
-    pub resume: Resume,
     /// Replace an existing run.
     #[arg(long)]
     pub overwrite: bool,
@@ -356,15 +323,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn resume_takes_a_word_or_a_path() {
-        assert_eq!("auto".parse(), Ok(Resume::Auto));
-        assert_eq!("never".parse(), Ok(Resume::Never));
-        assert_eq!(
-            "runs/x/checkpoints/100".parse(),
-            Ok(Resume::Path("runs/x/checkpoints/100".into()))
-        );
     }
 }

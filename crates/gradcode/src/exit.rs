@@ -24,9 +24,7 @@ pub const ENVIRONMENT: u8 = 30;
 pub const LOG_LOST: u8 = 31;
 /// A bug in gradcode.
 pub const BUG: u8 = 70;
-/// Stopped early with a checkpoint: run me again with `--resume auto`.
-pub const STOPPED_RESUMABLE: u8 = 85;
-/// Stopped early without a checkpoint.
+/// Stopped by a signal before the last iteration; log and model are complete up to there.
 pub const STOPPED: u8 = 86;
 
 /// Every code with what it means, for `--help`.
@@ -47,11 +45,7 @@ pub const CODES: &[(u8, &str)] = &[
     ),
     (LOG_LOST, "the run ended, but its log could not be written"),
     (BUG, "a bug in gradcode"),
-    (
-        STOPPED_RESUMABLE,
-        "stopped early, checkpoint written: run again with --resume auto",
-    ),
-    (STOPPED, "stopped early without a checkpoint"),
+    (STOPPED, "stopped early by a signal; what was done is kept"),
 ];
 
 /// Why a command failed, with the exit code and what the user might do.
@@ -156,7 +150,7 @@ mod tests {
     fn codes_are_distinct_and_listed() {
         let mut codes: Vec<u8> = CODES.iter().map(|(code, _)| *code).collect();
         codes.dedup();
-        assert_eq!(codes, [0, 2, 20, 21, 30, 31, 70, 85, 86]);
+        assert_eq!(codes, [0, 2, 20, 21, 30, 31, 70, 86]);
     }
 
     #[test]

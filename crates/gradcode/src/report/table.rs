@@ -249,9 +249,7 @@ fn time(runs: &[Run]) -> Section {
     });
     section.row("decoding", runs, |s| share(s.totals.seconds.decode, s));
     section.row("optimizer step", runs, |s| share(s.totals.seconds.step, s));
-    section.row("log and checkpoints", runs, |s| {
-        share(s.totals.seconds.log, s)
-    });
+    section.row("log", runs, |s| share(s.totals.seconds.log, s));
     section.row("rest (models sent, evaluation)", runs, |s| {
         share(s.totals.seconds.other, s)
     });

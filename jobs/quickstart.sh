@@ -16,7 +16,7 @@ cargo build --release --quiet --bin gradcode
 gradcode=target/release/gradcode
 
 if [ ! -e data/quickstart/instances_train.json ]; then
-  "$gradcode" data synth data/quickstart
+  "$gradcode" data synth --out data/quickstart
 fi
 
 . jobs/mpi-env.sh

@@ -10,8 +10,9 @@ pub enum DeadlinePolicy {
         /// Seconds.
         seconds: f64,
     },
-    /// `factor` times the `q`-quantile of the last `window` reported times of all workers. Late
-    /// reports count with the time they really took, so the deadline can grow again.
+    /// `factor` times the `q`-quantile of the last `window` times of all workers, from sending a
+    /// task to the report on it, as the master sees them. Late reports count with the time they
+    /// really took, so the deadline can grow again.
     Quantile {
         /// Which quantile, in (0, 1].
         q: f64,

@@ -82,6 +82,16 @@ pub enum RunError {
         /// What was found.
         what: &'static str,
     },
+    /// A worker's data are missing or damaged.
+    #[error("worker {worker} cannot train at iteration {iteration}: {reason}")]
+    WorkerData {
+        /// Who.
+        worker: usize,
+        /// When.
+        iteration: u64,
+        /// The file and what is wrong with it.
+        reason: String,
+    },
     /// The master's own model or data failed.
     #[error("the master failed to {what}: {source}")]
     Learner {

@@ -20,6 +20,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Seconds, at least, for which nothing may arrive of the frames that were asked for before they
+/// count as late. Chunks are short, so a link that moves at all brings one sooner.
+const FRAME_PATIENCE: f64 = 1.0;
+
 /// A round that is open.
 pub(crate) struct Round {
     sequence: u64,
@@ -140,6 +144,7 @@ impl Master<'_> {
         row: &mut IterationRow,
     ) -> Result<f64, RunError> {
         self.estimate.clear();
+        self.not_finite = false;
         row.deadline = round.timing.deadline;
         let mut state = Gathering {
             unreported: round.asked.clone(),
@@ -148,12 +153,13 @@ impl Master<'_> {
         let mut events = Vec::new();
         let (mut waited, mut decoded) = (0.0, 0.0);
         let mut last_event = self.transport.now();
+        let mut moved = self.transport.traffic().up;
         loop {
             state.closed |= state.unreported.is_empty();
             if state.closed && state.in_time.is_empty() && state.granted.is_empty() {
                 break;
             }
-            let patience = last_event + self.settings.silence_timeout;
+            let patience = last_event + self.patience(&state, round);
             // Drawn arrivals have no deadline: the workers that were asked are the ones that come.
             let deadline = if state.closed || self.clockwork.drawn() {
                 f64::INFINITY
@@ -164,8 +170,9 @@ impl Master<'_> {
             self.transport.poll(deadline.min(patience), &mut events)?;
             waited += polled.elapsed().as_secs_f64();
             let now = self.transport.now();
-            if !events.is_empty() {
-                last_event = now;
+            let traffic = self.transport.traffic().up;
+            if !events.is_empty() || traffic != moved {
+                (last_event, moved) = (now, traffic);
             }
             for event in events.drain(..) {
                 self.receive(event, round, Some(&mut state), row)?;
@@ -177,8 +184,13 @@ impl Master<'_> {
             if now >= deadline {
                 state.closed = true;
             }
-            if now >= patience && now - last_event >= self.settings.silence_timeout {
-                self.lose_waited_for(&mut state, round);
+            if now >= patience && last_event < now {
+                if now - last_event >= self.settings.silence_timeout {
+                    self.lose_waited_for(&mut state, round);
+                } else if state.closed {
+                    self.leave_behind(&mut state, row);
+                }
+                last_event = now;
             }
         }
         let finishing = Instant::now();
@@ -198,6 +210,27 @@ impl Master<'_> {
         Ok(waited)
     }
 
+    /// Seconds for which nothing may happen. A frame that stops on its way holds nobody up for long,
+    /// unless arrivals are drawn: then every one of them has to come.
+    fn patience(&self, state: &Gathering, round: &Round) -> f64 {
+        let deadline = round.timing.deadline;
+        let silence = self.settings.silence_timeout;
+        if state.closed && deadline.is_finite() && !self.clockwork.drawn() {
+            deadline.max(FRAME_PATIENCE).min(silence)
+        } else {
+            silence
+        }
+    }
+
+    /// Goes on without the frames that have stopped on their way. Their workers stay busy until the
+    /// frames arrive, or until they are given up.
+    fn leave_behind(&mut self, state: &mut Gathering, row: &mut IterationRow) {
+        for worker in std::mem::take(&mut state.granted) {
+            row.per_worker.arrival_time[worker] = f64::NAN;
+            state.forget(worker);
+        }
+    }
+
     /// Takes in one event. Without a gathering every header counts as late.
     fn receive(
         &mut self,
@@ -207,17 +240,28 @@ impl Master<'_> {
         row: &mut IterationRow,
     ) -> Result<(), RunError> {
         match event {
-            Event::Header(header) => self.header(header, round, state, row),
+            Event::Header(header) => self.header(header, None, round, state, row),
+            Event::Failure { header, reason } => {
+                self.header(header, Some(&reason), round, state, row)
+            }
             Event::Frame {
                 worker,
                 sequence,
                 frame,
             } => {
                 match state {
-                    Some(state) if sequence == round.sequence => {
+                    Some(state)
+                        if sequence == round.sequence && state.granted.contains(&worker) =>
+                    {
                         state.arrived.insert(worker, frame);
                     }
-                    _ => self.transport.recycle(frame), // its round is over: nobody wants it
+                    // It was left behind: nobody wants it, but its worker is free now.
+                    _ => {
+                        self.transport.recycle(frame);
+                        if self.roster.busy_with(worker) == Some(sequence) {
+                            self.roster.release(worker);
+                        }
+                    }
                 }
                 Ok(())
             }
@@ -234,6 +278,7 @@ impl Master<'_> {
     fn header(
         &mut self,
         header: Header,
+        reason: Option<&str>,
         round: &Round,
         mut state: Option<&mut Gathering>,
         row: &mut IterationRow,
@@ -246,8 +291,9 @@ impl Master<'_> {
             }
             return Ok(());
         }
-        self.clockwork
-            .observe(header.elapsed_seconds, header.compute_seconds);
+        let now = self.transport.now();
+        let taken = now - self.roster.busy_since(worker).unwrap_or(now);
+        self.clockwork.observe(taken, header.compute_seconds);
         let of_this_round = header.sequence == round.sequence;
         if of_this_round && let Some(state) = state.as_deref_mut() {
             // An injected delay beyond the deadline is known early, but must not end the round early.
@@ -265,14 +311,25 @@ impl Master<'_> {
                 self.roster.release(worker);
                 return Ok(());
             }
+            Status::NoData => {
+                return Err(RunError::WorkerData {
+                    worker,
+                    iteration: round.iteration,
+                    reason: reason
+                        .unwrap_or("its data are missing or damaged")
+                        .to_owned(),
+                });
+            }
             Status::NotFinite | Status::Failed => {
                 row.refused += 1;
+                self.not_finite |= header.status == Status::NotFinite;
                 let what = match header.status {
                     Status::NotFinite => "its gradient is not finite",
-                    _ => "it could not compute (its standard error says why)",
+                    _ => "it could not compute",
                 };
+                let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
                 self.journal.warning(&format!(
-                    "worker {worker} counts as late at iteration {}: {what}",
+                    "worker {worker} counts as late at iteration {}, {what}{reason}",
                     round.iteration
                 ));
                 self.roster.release(worker);

@@ -59,22 +59,19 @@ impl InProcess {
     }
 
     /// Computes a task whose time has come, and reports it.
-    fn run(&mut self, task: &Task, parameters: &Parameters) -> Header {
+    fn run(&mut self, task: &Task, parameters: &Parameters) -> Event {
         let late = task.injected_delay > task.deadline;
         let mut frame = self.pool.pop().unwrap_or_default();
         frame.clear();
-        let (status, timing) = if late {
-            (Status::Late, Timing::default())
+        let (status, timing, failure) = if late {
+            (Status::Late, Timing::default(), None)
         } else {
             match self.engine.run(task, &parameters.0, &mut frame) {
-                Ok(timing) => (Status::Ready, timing),
+                Ok(timing) => (Status::Ready, timing, None),
                 Err(error) => {
-                    eprintln!(
-                        "gradcode: worker {} failed at iteration {}: {error}",
-                        task.worker, task.iteration
-                    );
                     frame.clear();
-                    (error.status(), Timing::default())
+                    let reason = error.to_string();
+                    (error.status(), Timing::default(), Some(reason))
                 }
             }
         };
@@ -83,7 +80,6 @@ impl InProcess {
             worker: task.worker,
             status,
             frame_bytes: frame.len() as u64,
-            elapsed_seconds: task.injected_delay,
             compute_seconds: timing.compute_seconds,
             encode_seconds: timing.encode_seconds,
         };
@@ -93,7 +89,13 @@ impl InProcess {
             self.pool.push(frame);
         }
         self.traffic.up += CONTROL_BYTES as u64;
-        header
+        match failure {
+            Some(reason) => {
+                self.traffic.up += reason.len() as u64;
+                Event::Failure { header, reason }
+            }
+            None => Event::Header(header),
+        }
     }
 }
 
@@ -149,8 +151,8 @@ impl Transport for InProcess {
                 Some(first) if first.key().0.0 <= until => {
                     self.clock = self.clock.max(first.key().0.0);
                     let (task, parameters) = first.remove();
-                    let header = self.run(&task, &parameters);
-                    self.events.push_back(Event::Header(header));
+                    let event = self.run(&task, &parameters);
+                    self.events.push_back(event);
                 }
                 _ if until.is_finite() => self.clock = self.clock.max(until),
                 _ => {}

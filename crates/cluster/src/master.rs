@@ -72,6 +72,8 @@ pub struct Master<'a> {
     /// Rounds opened so far, calibration included.
     pub(crate) sequence: u64,
     replan_due: bool,
+    /// Whether a worker reported a gradient that is not finite in this round.
+    pub(crate) not_finite: bool,
     exact: Vec<f32>,
 }
 
@@ -126,6 +128,7 @@ impl<'a> Master<'a> {
             published: Vec::new(),
             sequence: 0,
             replan_due: false,
+            not_finite: false,
             exact: Vec::new(),
         })
     }
@@ -194,11 +197,14 @@ impl<'a> Master<'a> {
         let started = Instant::now();
         let rate = learning_rate(&self.settings.learning_rate, t, self.settings.iterations);
         let empty = self.estimate.responders.is_empty();
-        let estimate = &self.estimate;
-        let norm = gradient_norm(&estimate.gradient);
+        let norm = gradient_norm(&self.estimate.gradient);
         if !norm.is_finite() {
             return Err(diverged(t, "the decoded gradient"));
         }
+        if empty && self.not_finite {
+            self.check_gradient(t)?;
+        }
+        let estimate = &self.estimate;
         if !(empty && self.settings.empty_round == EmptyRound::Skip) {
             let scale = clip_scale(norm, self.settings.clip_norm) as f32;
             let second = estimate.second(&self.plan);
@@ -222,6 +228,29 @@ impl<'a> Master<'a> {
         row.bits_up_payload = self.estimate.payload_bits;
         row.bits_up_offered = self.messages.offered_bits();
         Ok(())
+    }
+
+    /// Fails when the gradient is not finite here either, so that it is the model's fault and not
+    /// one worker's.
+    fn check_gradient(&mut self, t: u64) -> Result<(), RunError> {
+        self.exact.resize(self.parameters.len(), 0.0);
+        let (learner, parameters, exact) = (&mut *self.learner, &self.parameters, &mut self.exact);
+        let (computed, moved) = beside(self.transport, || {
+            learner.coded_gradient(parameters, t, &[(0, 1.0)], exact)
+        });
+        moved?;
+        match computed {
+            // What cannot be sent as f32 is as good as infinite.
+            Ok(losses) if losses.iter().all(|entry| (entry.loss as f32).is_finite()) => {
+                if gradient_norm(&self.exact) <= f64::from(f32::MAX) {
+                    Ok(())
+                } else {
+                    Err(diverged(t, "the gradient"))
+                }
+            }
+            Ok(_) | Err(LearnerError::NotFinite { .. }) => Err(diverged(t, "the loss")),
+            Err(source) => Err(failed("compute a gradient", source)),
+        }
     }
 
     /// norm(ghat/n - g/n) / norm(g/n) with the exact gradient at beta_t; call before the step.
@@ -286,6 +315,7 @@ impl<'a> Master<'a> {
     pub(crate) fn lose(&mut self, worker: usize, t: u64, reason: &str) {
         if self.roster.lose(worker, t, reason.to_owned()) {
             self.replan_due = true;
+            self.transport.give_up(worker);
             self.journal.warning(&format!(
                 "worker {worker} is lost at iteration {t} ({reason}); going on without it"
             ));

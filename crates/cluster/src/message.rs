@@ -83,8 +83,10 @@ pub enum Status {
     Late,
     /// The coded gradient is not finite; there is no frame.
     NotFinite,
-    /// The worker could not compute (its own standard error says why); there is no frame.
+    /// The worker could not compute; there is no frame.
     Failed,
+    /// The worker's data are missing or damaged, which no later try will mend; there is no frame.
+    NoData,
 }
 
 /// A worker's report that its task is done. The deadline is about this message.
@@ -98,9 +100,6 @@ pub struct Header {
     pub status: Status,
     /// Length of the frame in bytes; 0 when there is none.
     pub frame_bytes: u64,
-    /// Seconds from the task's arrival to this report by the worker's own clock; an injected delay
-    /// counts in full even where the worker did not sleep through it.
-    pub elapsed_seconds: f64,
     /// Seconds of forward and backward passes.
     pub compute_seconds: f64,
     /// Seconds of quantizing and packing.
@@ -112,6 +111,13 @@ pub struct Header {
 pub enum Report {
     /// A task is done.
     Header(Header),
+    /// A task failed: the reason follows, a text of so many bytes.
+    Failure {
+        /// The report without a frame.
+        header: Header,
+        /// Length of the reason.
+        bytes: u64,
+    },
     /// The rank's answer to its briefing follows: a JSON text of so many bytes.
     Ready {
         /// Length of the text.
@@ -159,12 +165,16 @@ mod tests {
             worker: u32::MAX,
             status: Status::Failed,
             frame_bytes: u64::MAX,
-            elapsed_seconds: f64::MIN_POSITIVE,
-            compute_seconds: f64::MAX,
+            compute_seconds: f64::MIN_POSITIVE,
             encode_seconds: -0.0,
         };
-        let report = Report::Header(header);
-        assert_eq!(decode::<Report>(&encode(&report)), Some(report));
+        let failure = Report::Failure {
+            header,
+            bytes: u64::MAX,
+        };
+        for report in [Report::Header(header), failure] {
+            assert_eq!(decode::<Report>(&encode(&report)), Some(report));
+        }
     }
 
     #[test]

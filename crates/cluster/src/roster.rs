@@ -58,6 +58,14 @@ impl Roster {
         }
     }
 
+    /// When the task of a busy worker was sent.
+    pub fn busy_since(&self, worker: usize) -> Option<f64> {
+        match self.states[worker] {
+            WorkerState::Busy { since, .. } => Some(since),
+            WorkerState::Idle | WorkerState::Lost => None,
+        }
+    }
+
     pub fn begin(&mut self, worker: usize, sequence: u64, since: f64) {
         self.states[worker] = WorkerState::Busy { sequence, since };
     }
@@ -123,6 +131,10 @@ mod tests {
         let mut roster = Roster::new(3);
         roster.begin(1, 7, 0.0);
         assert_eq!(roster.busy_with(1), Some(7));
+        assert_eq!(
+            (roster.busy_since(1), roster.busy_since(0)),
+            (Some(0.0), None)
+        );
         assert!(roster.lose(1, 3, "gone".to_owned()));
         assert!(!roster.lose(1, 4, "again".to_owned()));
         roster.release(1);

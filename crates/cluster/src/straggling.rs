@@ -37,10 +37,13 @@ pub enum Unit {
     /// So many seconds.
     Seconds(f64),
     /// The 0.9-quantile of the compute times that workers reported lately, measured first in a few
-    /// calibration rounds: the model's shift of 1 is then what a task really costs here.
+    /// calibration rounds: the model's shift of 1 is then what a task really costs here. At least
+    /// 10 ms, since the latency of messages and polls must not count as straggling.
     Measured,
 }
 
+/// Least seconds of a measured unit.
+const LEAST_UNIT: f64 = 0.01;
 /// Reports remembered for a measured unit.
 const UNIT_WINDOW: usize = 64;
 /// Calibration rounds for a measured unit.
@@ -111,10 +114,11 @@ impl Clockwork {
         }
     }
 
-    /// Records a report: the whole time of a task, and its computing alone.
-    pub fn observe(&mut self, elapsed_seconds: f64, compute_seconds: f64) {
+    /// Records a report: the time from sending the task to this report, which is what the deadline
+    /// is held against, and the time of computing alone.
+    pub fn observe(&mut self, seconds: f64, compute_seconds: f64) {
         match self.straggling {
-            Straggling::Real(_) => self.times.observe(elapsed_seconds),
+            Straggling::Real(_) => self.times.observe(seconds),
             _ if compute_seconds > 0.0 => self.times.observe(compute_seconds),
             _ => {}
         }
@@ -141,7 +145,7 @@ impl Clockwork {
             } => {
                 let unit = match unit {
                     Unit::Seconds(seconds) => *seconds,
-                    Unit::Measured => self.times.deadline(),
+                    Unit::Measured => self.times.deadline().max(LEAST_UNIT),
                 };
                 timing.deadline = deadline * unit;
                 for (worker, delay) in timing.delays.iter_mut().enumerate() {

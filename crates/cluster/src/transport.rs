@@ -11,6 +11,13 @@ use std::sync::Arc;
 pub enum Event {
     /// A worker reports on its task.
     Header(Header),
+    /// A worker reports that it failed.
+    Failure {
+        /// The report, without a frame.
+        header: Header,
+        /// Why, for people.
+        reason: String,
+    },
     /// A frame that was asked for has arrived whole.
     Frame {
         /// Logical worker i.
@@ -70,6 +77,12 @@ pub trait Transport {
 
     /// Announces a new plan; it holds for every task started later.
     fn publish(&mut self, plan: &Plan) -> Result<(), TransportError>;
+
+    /// Learns that the master has given a worker up. Its rank need not confirm the end of the run
+    /// unless the worker reports after all.
+    fn give_up(&mut self, worker: usize) {
+        let _ = worker;
+    }
 
     /// Takes back a frame's buffer.
     fn recycle(&mut self, frame: Buffer);

@@ -48,8 +48,13 @@ impl TaskError {
     /// How the failure is reported to the master.
     pub fn status(&self) -> Status {
         match self {
-            Self::Encode(EncodeError::NotFinite { .. })
+            Self::Encode(
+                EncodeError::NotFinite { .. }
+                | EncodeError::TailNotFinite { .. }
+                | EncodeError::Overflow { .. },
+            )
             | Self::Learner(LearnerError::NotFinite { .. }) => Status::NotFinite,
+            Self::Learner(LearnerError::Data { .. }) => Status::NoData,
             _ => Status::Failed,
         }
     }

@@ -34,6 +34,9 @@ impl Default for MpiOptions {
 /// that evaluates from one that died.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// Length of the longest text that a worker rank may send.
+const TEXT_LIMIT: usize = 16 << 20;
+
 /// What a rank answered to its briefing: a text, or its exit code and the reason for it.
 pub type Answer = Result<String, (u8, String)>;
 
@@ -59,10 +62,14 @@ struct Peer {
     parameters: Option<Arc<Parameters>>,
     outgoing: VecDeque<Outgoing>,
     incoming: VecDeque<Incoming>,
+    /// Failed tasks whose reason is on its way.
+    failures: VecDeque<(Header, Landing)>,
     answer: Option<Landing>,
     answered: Option<Answer>,
     last_order: Option<Instant>,
     lost: Option<String>,
+    /// Its workers that the master has given up and that have not reported since.
+    given_up: Vec<usize>,
     goodbye: bool,
 }
 
@@ -91,6 +98,7 @@ enum Purpose {
     Chunk,
     Report,
     Answer,
+    Reason,
     Frame,
 }
 
@@ -284,14 +292,21 @@ impl MpiTransport {
                 self.traffic.up += CONTROL_BYTES as u64;
                 self.report(rank, decode(&bytes[..]))
             }
-            (Some(Purpose::Frame), Done::Landed) => self.frame_chunk(rank),
+            (Some(Purpose::Frame), Done::Landed(bytes)) => {
+                self.traffic.up += bytes as u64;
+                self.frame_chunk(rank)
+            }
             (Some(Purpose::Chunk), Done::Sent) => {
                 if let Some(first) = self.ranks[rank].outgoing.front_mut() {
                     first.chunks.complete_one();
                 }
                 self.push_chunks(rank)
             }
-            (Some(Purpose::Answer), Done::Landed) => {
+            (Some(Purpose::Reason), Done::Landed(bytes)) => {
+                self.traffic.up += bytes as u64;
+                self.failed(rank)
+            }
+            (Some(Purpose::Answer), Done::Landed(_)) => {
                 let landing = self.ranks[rank].answer.take();
                 let text = landing.and_then(|landing| landing.finish().ok());
                 let answer = text.and_then(|text| serde_json::from_slice(text.bytes()).ok());
@@ -313,27 +328,67 @@ impl MpiTransport {
                 return Ok(()); // the last message of the rank: expect no other
             }
             Some(Report::Ready { bytes }) => {
-                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                if bytes > 16 << 20 {
-                    return Err(protocol(rank, "an answer longer than 16 MiB"));
-                }
-                let landing = Landing::new(Buffer::zeroed(bytes));
-                let ticket = self
-                    .requests
-                    .receive_into(&landing, 0, bytes, rank, tag::ANSWER)?;
-                self.purposes.insert(ticket, Purpose::Answer);
+                let landing = self.expect_text(rank, bytes, tag::ANSWER, Purpose::Answer)?;
                 self.ranks[rank].answer = Some(landing);
             }
             Some(Report::Header(header)) => {
-                let worker = header.worker as usize;
-                if worker >= self.workers || host_of(worker, self.ranks.len()) != rank {
-                    return Err(protocol(rank, "a header of a worker it does not host"));
-                }
+                self.heard_of(rank, &header)?;
                 self.events.push_back(Event::Header(header));
+            }
+            Some(Report::Failure { header, bytes }) => {
+                self.heard_of(rank, &header)?;
+                let landing = self.expect_text(rank, bytes, tag::REASON, Purpose::Reason)?;
+                self.ranks[rank].failures.push_back((header, landing));
             }
             None => return Err(protocol(rank, "a control message of another version")),
         }
         self.expect_report(rank)
+    }
+
+    /// Checks that a report is of a worker that lives on this rank.
+    fn heard_of(&mut self, rank: usize, header: &Header) -> Result<(), TransportError> {
+        let worker = header.worker as usize;
+        if worker >= self.workers || host_of(worker, self.ranks.len()) != rank {
+            return Err(protocol(rank, "a header of a worker it does not host"));
+        }
+        self.ranks[rank].given_up.retain(|&given| given != worker);
+        Ok(())
+    }
+
+    /// Posts the receive of a short text.
+    fn expect_text(
+        &mut self,
+        rank: usize,
+        bytes: u64,
+        tag: i32,
+        purpose: Purpose,
+    ) -> Result<Landing, TransportError> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if bytes > TEXT_LIMIT {
+            return Err(protocol(rank, "a text longer than 16 MiB"));
+        }
+        let landing = Landing::new(Buffer::zeroed(bytes));
+        let ticket = self.requests.receive_into(&landing, 0, bytes, rank, tag)?;
+        self.purposes.insert(ticket, purpose);
+        Ok(landing)
+    }
+
+    /// Passes on the failures whose reasons are complete, in the order in which they came.
+    fn failed(&mut self, rank: usize) -> Result<(), TransportError> {
+        let failures = &mut self.ranks[rank].failures;
+        while let Some((header, landing)) = failures.pop_front() {
+            match landing.finish() {
+                Ok(text) => {
+                    let reason = String::from_utf8_lossy(text.bytes()).into_owned();
+                    self.events.push_back(Event::Failure { header, reason });
+                }
+                Err(landing) => {
+                    failures.push_front((header, landing));
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn frame_chunk(&mut self, rank: usize) -> Result<(), TransportError> {
@@ -346,7 +401,6 @@ impl MpiTransport {
                 .landing
                 .finish()
                 .map_err(|_| protocol(rank, "a frame that is still being received"))?;
-            self.traffic.up += frame.bytes().len() as u64;
             self.events.push_back(Event::Frame {
                 worker: first.worker,
                 sequence: first.sequence,
@@ -485,6 +539,11 @@ impl Transport for MpiTransport {
         Ok(())
     }
 
+    fn give_up(&mut self, worker: usize) {
+        let rank = host_of(worker, self.ranks.len());
+        self.ranks[rank].given_up.push(worker);
+    }
+
     fn recycle(&mut self, frame: Buffer) {
         self.pool.push(frame);
     }
@@ -494,7 +553,7 @@ impl Transport for MpiTransport {
     }
 
     fn finish(&mut self, code: u8) -> Ending {
-        let lost = self.ranks[1..].iter().any(|peer| peer.lost.is_some());
+        let lost = self.ranks[1..].iter().any(Peer::is_missing);
         let mut ending = if lost {
             Ending::Lost(code)
         } else {
@@ -508,7 +567,7 @@ impl Transport for MpiTransport {
             }
         }
         let until = Instant::now() + self.options.goodbye_timeout;
-        let waiting = |peer: &Peer| !peer.goodbye && peer.lost.is_none();
+        let waiting = |peer: &Peer| !peer.goodbye && !peer.is_missing();
         while self.ranks[1..].iter().any(waiting) && Instant::now() < until {
             if !matches!(self.pump(), Ok(true)) {
                 pause(self.bulk_moves());
@@ -518,6 +577,13 @@ impl Transport for MpiTransport {
             ending = Ending::Lost(code);
         }
         ending
+    }
+}
+
+impl Peer {
+    /// Whether nothing can be expected of the rank: it failed, or a worker of it is silent.
+    fn is_missing(&self) -> bool {
+        self.lost.is_some() || !self.given_up.is_empty()
     }
 }
 

@@ -40,6 +40,8 @@ mod tag {
     pub const FRAME: i32 = 5;
     /// Texts (answers to the briefing), worker ranks to master.
     pub const ANSWER: i32 = 6;
+    /// Texts (why a task failed), worker ranks to master.
+    pub const REASON: i32 = 7;
 }
 
 /// The rank that hosts `worker` when there are `ranks` ranks: round robin over ranks 1...

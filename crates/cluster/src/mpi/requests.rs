@@ -33,8 +33,8 @@ pub(crate) enum Done {
     Sent,
     /// A control message.
     Control(Box<[u8; CONTROL_BYTES]>),
-    /// The range given at the start has been filled.
-    Landed,
+    /// The range given at the start, so many bytes, has been filled.
+    Landed(usize),
 }
 
 /// What a request keeps alive while MPI may touch it.
@@ -322,7 +322,7 @@ fn finish(held: Held, status: &ffi::MPI_Status, rank: usize) -> Result<Done, Tra
             }
         }
         Held::Landing { bytes, .. } => match received(status) {
-            filled if filled == bytes => Ok(Done::Landed),
+            filled if filled == bytes => Ok(Done::Landed(bytes)),
             other => Err(TransportError::Protocol {
                 rank,
                 what: format!("{other} bytes where {bytes} were announced"),

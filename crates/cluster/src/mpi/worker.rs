@@ -66,6 +66,8 @@ enum Job {
 struct Finished {
     header: Header,
     frame: Vec<u8>,
+    /// Why there is no frame, if the task failed.
+    failure: Option<String>,
     due: Instant,
 }
 
@@ -160,8 +162,7 @@ impl WorkerRank {
         let (jobs, todo) = channel();
         let (done, results) = channel();
         std::thread::scope(|scope| {
-            let rank = self.rank;
-            scope.spawn(move || compute(engine, rank, &todo, &done));
+            scope.spawn(move || compute(engine, &todo, &done));
             let ending = self.exchange(&jobs, &results);
             drop(jobs); // ends the compute thread after its current task
             ending
@@ -237,8 +238,20 @@ impl WorkerRank {
         frames: &mut Vec<Vec<u8>>,
     ) -> Result<(), TransportError> {
         let header = finished.header;
+        let report = match &finished.failure {
+            None => Report::Header(header),
+            Some(reason) => Report::Failure {
+                header,
+                bytes: reason.len() as u64,
+            },
+        };
         self.requests
-            .send_control(encode(&Report::Header(header)), 0, tag::REPORT)?;
+            .send_control(encode(&report), 0, tag::REPORT)?;
+        if let Some(reason) = finished.failure {
+            let text = Arc::new(reason.into_bytes());
+            self.requests
+                .send_shared(&text, 0..text.len(), 0, tag::REASON)?;
+        }
         if header.status == Status::Ready {
             let frame = Arc::new(finished.frame);
             self.waiting.insert(header.worker, (header.sequence, frame));
@@ -261,7 +274,7 @@ impl WorkerRank {
                         .ok_or_else(|| self.protocol("an order of another version".to_owned()))?;
                     self.obey(order)?;
                 }
-                Done::Landed => {
+                Done::Landed(_) => {
                     self.last_heard = Instant::now();
                     if let Some(Inbox::Bulk(_, _, chunks)) = self.inbox.front_mut() {
                         chunks.complete_one();
@@ -438,7 +451,7 @@ impl WorkerRank {
 }
 
 /// The compute thread: tasks in, results out, until the main thread hangs up.
-fn compute(mut engine: Engine, rank: usize, todo: &Receiver<Job>, done: &Sender<Finished>) {
+fn compute(mut engine: Engine, todo: &Receiver<Job>, done: &Sender<Finished>) {
     while let Ok(job) = todo.recv() {
         match job {
             Job::Plan(plan) => engine.set_plan(plan),
@@ -449,7 +462,7 @@ fn compute(mut engine: Engine, rank: usize, todo: &Receiver<Job>, done: &Sender<
                 mut frame,
             } => {
                 frame.clear();
-                let finished = run(&mut engine, rank, &task, received, &parameters, frame);
+                let finished = run(&mut engine, &task, received, &parameters, frame);
                 if done.send(finished).is_err() {
                     return;
                 }
@@ -467,25 +480,21 @@ fn compute(mut engine: Engine, rank: usize, todo: &Receiver<Job>, done: &Sender<
 /// round must be.
 fn run(
     engine: &mut Engine,
-    rank: usize,
     task: &Task,
     received: Instant,
     parameters: &Buffer,
     mut frame: Vec<u8>,
 ) -> Finished {
     let late = task.injected_delay > task.deadline;
-    let (status, timing) = if late {
-        (Status::Late, Timing::default())
+    let (status, timing, failure) = if late {
+        (Status::Late, Timing::default(), None)
     } else {
         match engine.run(task, parameters.f32s(), &mut frame) {
-            Ok(timing) => (Status::Ready, timing),
+            Ok(timing) => (Status::Ready, timing, None),
             Err(error) => {
                 frame.clear();
-                eprintln!(
-                    "gradcode: rank {rank}: worker {} failed at iteration {}: {error}",
-                    task.worker, task.iteration
-                );
-                (error.status(), Timing::default())
+                let reason = error.to_string();
+                (error.status(), Timing::default(), Some(reason))
             }
         }
     };
@@ -500,11 +509,11 @@ fn run(
             worker: task.worker,
             status,
             frame_bytes: frame.len() as u64,
-            elapsed_seconds: received.elapsed().as_secs_f64().max(task.injected_delay),
             compute_seconds: timing.compute_seconds,
             encode_seconds: timing.encode_seconds,
         },
         frame,
+        failure,
         due: received + Duration::from_secs_f64(hold),
     }
 }

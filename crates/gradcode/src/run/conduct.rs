@@ -240,7 +240,9 @@ fn code_of(error: &RunError) -> u8 {
             WORKERS_MISSING
         }
         RunError::Diverged { .. } => DIVERGED,
-        RunError::Transport(_) | RunError::Learner { .. } => ENVIRONMENT,
+        RunError::Transport(_) | RunError::WorkerData { .. } | RunError::Learner { .. } => {
+            ENVIRONMENT
+        }
     }
 }
 

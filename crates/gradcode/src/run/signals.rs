@@ -15,7 +15,9 @@ pub type StopFlag = Arc<AtomicBool>;
 /// If the system refuses a handler.
 pub fn stop_flag() -> Result<StopFlag, std::io::Error> {
     let flag = StopFlag::default();
-    signal_hook::flag::register_conditional_default(SIGINT, flag.clone())?;
+    let interrupted = StopFlag::default();
+    signal_hook::flag::register_conditional_default(SIGINT, interrupted.clone())?;
+    signal_hook::flag::register(SIGINT, interrupted)?;
     for signal in [SIGINT, SIGTERM, SIGUSR1] {
         signal_hook::flag::register(signal, flag.clone())?;
     }

@@ -1,0 +1,12 @@
+//! The real program under the real mpirun: what no test inside one process can show.
+//!
+//! One job runs at a time, each with a time limit of its own, and nothing is left running behind a
+//! test, however it ends. The launcher is `$MPIEXEC`, or `mpirun`.
+
+mod bad_input;
+mod endings;
+mod harness;
+mod log;
+mod lost_ranks;
+mod real_time;
+mod same_results;

@@ -1,0 +1,124 @@
+//! Stragglers in real time: workers that really sleep, and deadlines that really pass.
+//!
+//! Machines that run tests are busy, so nothing here depends on a worker being fast: only that one
+//! which was told to be late is late, and that the rest is mostly in time.
+
+use std::path::Path;
+
+use super::harness::{Finished, Launch, Scratch, simulate, train};
+use super::log::{lateness, series};
+
+/// Iterations of each run.
+const ITERATIONS: usize = 60;
+
+fn experiment(rest: &str) -> String {
+    format!(
+        "iterations = {ITERATIONS}\n\
+         workers = 4\n\
+         evaluation.every = \"never\"\n\
+         budget.mean_bits = 6.0\n\
+         optimizer.learning_rate = 0.01\n\
+         compute.threads = 1\n\
+         model = {{ kind = \"least-squares\", dimension = 100 }}\n\
+         data = {{ samples = 400, batch = 20 }}\n\
+         {rest}"
+    )
+}
+
+fn delayed(unit: &str) -> String {
+    experiment(&format!(
+        "[straggler]\nrate = [3.0, 2.0, 1.5, 1.0]\ndeadline = 2.0\n\
+         unit_seconds = {unit}\ninject = \"delay\"\n"
+    ))
+}
+
+#[track_caller]
+fn run(scratch: &Scratch, ranks: usize, experiment: &str, out: &Path) -> Finished {
+    let experiment = scratch.file("experiment.toml", experiment);
+    let job = Launch::train(scratch, ranks, &train(&experiment, out)).run();
+    job.expect_code(0);
+    assert!(!job.output.contains("refused"), "{}", job.output);
+    assert!(!job.output.contains("warning"), "{}", job.output);
+    assert_eq!(series(out, "refused"), [0.0; ITERATIONS]);
+    job
+}
+
+/// The share of (iteration, worker) that was late.
+fn late_share(directory: &Path) -> f64 {
+    let late = lateness(directory);
+    assert_eq!(late.len(), ITERATIONS);
+    let all: Vec<bool> = late.iter().flatten().map(|late| *late > 0.0).collect();
+    all.iter().filter(|late| **late).count() as f64 / all.len() as f64
+}
+
+/// Whoever is late by the delay model is late in the run with sleeping workers.
+#[track_caller]
+fn delays_are_kept(unit: &str, ranks: usize) {
+    let scratch = Scratch::new();
+    let drawn = scratch.path("drawn");
+    let file = scratch.file("drawn.toml", &delayed(unit));
+    simulate(&scratch, &file, &drawn);
+    let out = scratch.path("delayed");
+    let job = run(&scratch, ranks, &delayed(unit), &out);
+    let (drawn, delayed) = (lateness(&drawn), lateness(&out));
+    for (t, (drawn, delayed)) in drawn.iter().zip(&delayed).enumerate() {
+        for (worker, (&drawn, &late)) in drawn.iter().zip(delayed).enumerate() {
+            let context = || format!("iteration {t}, worker {worker}\n{}", job.output);
+            assert!(drawn == 0.0 || late > 0.0, "{}", context());
+        }
+    }
+    let share = late_share(&out);
+    assert!((0.1..0.8).contains(&share), "late: {share}");
+    assert!(series(&out, "responders").iter().sum::<f64>() > 0.0);
+}
+
+#[test]
+fn workers_sleep_their_delays() {
+    delays_are_kept("0.02", 5);
+}
+
+#[test]
+fn workers_share_ranks_and_sleep_their_delays() {
+    delays_are_kept("0.02", 3);
+}
+
+#[test]
+fn delays_are_in_units_of_a_measured_time() {
+    delays_are_kept("\"auto\"", 5);
+}
+
+#[test]
+fn a_fixed_deadline_far_away_is_met() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out");
+    run(
+        &scratch,
+        5,
+        &experiment(
+            "straggler = { inject = \"none\", probabilities = 0.1 }\ndeadline.seconds = 5.0\n",
+        ),
+        &out,
+    );
+    assert_eq!(late_share(&out), 0.0);
+    assert_eq!(series(&out, "deadline"), [5.0; ITERATIONS]);
+}
+
+#[test]
+fn a_deadline_is_learnt_from_arrivals() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out");
+    run(
+        &scratch,
+        5,
+        &experiment(
+            "straggler.inject = \"none\"\n\
+             deadline.quantile = { q = 0.9, factor = 1.5, warmup = 10, window = 80 }\n",
+        ),
+        &out,
+    );
+    let share = late_share(&out);
+    assert!(share < 0.6, "late: {share}");
+    let deadlines = series(&out, "deadline");
+    assert!(deadlines.iter().all(|seconds| (0.0..5.0).contains(seconds)));
+    assert!(deadlines.iter().any(|seconds| *seconds != deadlines[0]));
+}

@@ -1,0 +1,135 @@
+//! One experiment, any number of ranks: with drawn arrivals the results are equal to the last bit,
+//! and equal to those of the same run in one process.
+
+use super::harness::{Launch, Scratch, simulate, train};
+use super::log::Results;
+
+/// Runs `experiment` in process and on each number of ranks, and compares.
+#[track_caller]
+fn same_everywhere(scratch: &Scratch, experiment: &str, ranks: &[usize]) -> Results {
+    let experiment = scratch.file("experiment.toml", experiment);
+    let alone = scratch.path("in-process");
+    simulate(scratch, &experiment, &alone);
+    let alone = Results::read(&alone);
+    for &ranks in ranks {
+        let out = scratch.path(&format!("ranks-{ranks}"));
+        let job = Launch::train(scratch, ranks, &train(&experiment, &out)).run();
+        job.expect_code(0);
+        Results::read(&out).expect_equal(&alone, &format!("{ranks} ranks\n{}", job.output));
+    }
+    alone
+}
+
+/// Five unequal workers, drawn arrivals; `rest` completes it.
+fn convex(rest: &str) -> String {
+    format!(
+        "seed = 11\n\
+         iterations = 24\n\
+         workers = 5\n\
+         evaluation.every = {{ steps = 10 }}\n\
+         round.relative_error_every = 8\n\
+         compute.threads = 1\n\
+         [data]\n\
+         samples = 200\n\
+         batch = 8\n\
+         [straggler]\n\
+         rate = [2.0, 1.5, 1.0, 0.7, 0.5]\n\
+         deadline = 1.8\n\
+         inject = \"erase\"\n\
+         {rest}"
+    )
+}
+
+#[track_caller]
+fn convex_is_the_same(rest: &str) {
+    let results = same_everywhere(&Scratch::new(), &convex(rest), &[2, 3, 5]);
+    assert_eq!(results.counts(), (24, 3));
+    assert!(results.straggled());
+}
+
+#[test]
+fn the_joint_scheme_with_momentum() {
+    convex_is_the_same(
+        "[model]\nkind = \"least-squares\"\ndimension = 1300\n\
+         [budget]\nmean_bits = 4.0\n\
+         [optimizer]\nlearning_rate = 0.001\nmomentum = 0.9\n",
+    );
+}
+
+#[test]
+fn adam_with_two_tracks() {
+    convex_is_the_same(
+        "[model]\nkind = \"logistic-regression\"\ndimension = 700\nl2 = 0.01\n\
+         [budget]\nresidual_bits = 9\n\
+         [codec]\npreset = \"qsgd\"\n\
+         [optimizer]\nkind = \"adam\"\ntwo_track = true\nlambda = 0.5\nlearning_rate = 0.01\n",
+    );
+}
+
+#[test]
+fn the_scheme_for_unquantized_gradients() {
+    convex_is_the_same(
+        "[scheme]\nkind = \"osgc\"\n\
+         [model]\nkind = \"least-squares\"\ndimension = 600\n\
+         [budget]\ntotal_bits = 20\n\
+         [optimizer]\nlearning_rate = 0.001\nschedule = \"cosine\"\n",
+    );
+}
+
+#[test]
+fn stragglers_ignored() {
+    convex_is_the_same(
+        "[scheme]\nkind = \"is-sgd\"\n\
+         [model]\nkind = \"least-squares\"\ndimension = 600\n\
+         [budget]\nmean_bits = 3.0\n\
+         [optimizer]\nlearning_rate = 0.001\nclip_norm = 1.0\n",
+    );
+}
+
+/// The baseline without stragglers: everybody is waited for.
+#[test]
+fn centralised_descent() {
+    let experiment = convex(
+        "[scheme]\nkind = \"sgd\"\n\
+         [model]\nkind = \"least-squares\"\ndimension = 600\n\
+         [optimizer]\nlearning_rate = 0.001\n",
+    );
+    let results = same_everywhere(&Scratch::new(), &experiment, &[2, 3, 5]);
+    assert!(!results.straggled());
+}
+
+/// More workers than ranks, not a multiple of them, and frames longer than a chunk.
+#[test]
+fn thirteen_workers_on_two_ranks() {
+    let experiment = "iterations = 6\n\
+         workers = 13\n\
+         partitions = 9\n\
+         compute.threads = 1\n\
+         [model]\nkind = \"least-squares\"\ndimension = 1500000\n\
+         [data]\nsamples = 9\nbatch = 1\n\
+         [budget]\nmean_bits = 13.0\n\
+         [optimizer]\nlearning_rate = 1e-7\n\
+         [straggler]\nrate = { linspace = [0.3, 3.0] }\ndeadline = 2.0\ninject = \"erase\"\n";
+    let results = same_everywhere(&Scratch::new(), experiment, &[3]);
+    assert!(results.straggled());
+}
+
+#[test]
+fn a_detector() {
+    let scratch = Scratch::new();
+    let experiment = format!(
+        "iterations = 5\n\
+         workers = 4\n\
+         evaluation.every = {{ steps = 3 }}\n\
+         compute = {{ threads = 1, device = \"cpu\" }}\n\
+         model = {{ kind = \"tiny-ssd\", width = 8, side = 64 }}\n\
+         budget.mean_bits = 6.0\n\
+         optimizer = {{ kind = \"adamw\", learning_rate = 2e-3 }}\n\
+         straggler = {{ rate = [3.0, 2.0, 1.0, 0.5], deadline = 1.8, inject = \"erase\" }}\n\
+         {}",
+        scratch.shapes()
+    );
+    let results = same_everywhere(&scratch, &experiment, &[2, 3, 5]);
+    assert_eq!(results.counts(), (5, 2));
+    assert!(results.straggled());
+}

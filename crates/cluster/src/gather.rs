@@ -336,12 +336,18 @@ impl Master<'_> {
                 return Ok(());
             }
         }
-        let since = self.transport.now() - round.started;
-        let in_time = of_this_round && (self.clockwork.drawn() || since <= round.timing.deadline);
+        // The round closes after the first poll that ends beyond the deadline. A header found by that
+        // poll may have waited for the master to fold a frame, and has the benefit of the doubt.
+        let in_time = of_this_round && state.as_ref().is_some_and(|state| !state.closed);
         let expected = self.messages.frame_bytes(worker) as u64 == header.frame_bytes;
         match state {
-            Some(state) if in_time && expected && !state.closed => {
-                row.per_worker.arrival_time[worker] = since;
+            Some(state) if in_time && expected => {
+                let arrival = now - round.started;
+                row.per_worker.arrival_time[worker] = if self.clockwork.drawn() {
+                    arrival
+                } else {
+                    arrival.min(round.timing.deadline)
+                };
                 state.in_time.push_back(header);
             }
             _ => {

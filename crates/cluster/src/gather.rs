@@ -33,6 +33,8 @@ pub(crate) struct Round {
     timing: RoundTiming,
     /// Workers that were sent this round's task, ascending.
     asked: Vec<usize>,
+    /// Per worker: rounds before this one for whose task it was still busy when this one opened.
+    behind: Vec<u64>,
 }
 
 impl Round {
@@ -111,6 +113,10 @@ impl Master<'_> {
         self.sequence += 1;
         let started = self.transport.now();
         let mut asked = Vec::new();
+        let busy_with = |i| self.roster.busy_with(i).unwrap_or(self.sequence);
+        let behind = (0..self.plan.workers.len())
+            .map(|i| self.sequence - busy_with(i))
+            .collect();
         for i in 0..self.plan.workers.len() {
             if self.plan.workers[i].is_idle() || !self.roster.is_idle(i) || timing.erased[i] {
                 continue;
@@ -133,6 +139,7 @@ impl Master<'_> {
             started,
             timing,
             asked,
+            behind,
         })
     }
 
@@ -433,8 +440,7 @@ impl Master<'_> {
                 0
             } else {
                 row.late += 1;
-                let since = self.roster.busy_with(worker).unwrap_or(round.sequence);
-                1 + (round.sequence - since) as i64
+                1 + round.behind[worker] as i64
             };
         }
     }
@@ -466,6 +472,7 @@ impl Master<'_> {
             started,
             timing: self.clockwork.calibration(),
             asked: Vec::new(),
+            behind: Vec::new(),
         };
         let workers = 0..self.plan.workers.len();
         let with_data = |master: &Self, i: usize| !master.plan.workers[i].is_idle();

@@ -147,7 +147,10 @@ enum Mischief {
     CorruptFrame,
     WrongLength,
     NotFinite,
+    NoData,
     Silence,
+    /// The first frame is on its way until two iterations later.
+    SlowFrame,
     Death,
 }
 
@@ -158,7 +161,9 @@ struct Mischievous {
     worker: u32,
     from: u64,
     active: bool,
+    iteration: u64,
     swallowed: BTreeSet<u64>,
+    held: Option<Event>,
 }
 
 impl Mischievous {
@@ -169,7 +174,9 @@ impl Mischievous {
             worker,
             from,
             active: false,
+            iteration: 0,
             swallowed: BTreeSet::new(),
+            held: None,
         }
     }
 }
@@ -183,6 +190,7 @@ impl Transport for Mischievous {
     }
     fn start(&mut self, task: Task, beta: &Arc<Parameters>) -> Result<(), TransportError> {
         self.active = task.iteration >= self.from;
+        self.iteration = task.iteration;
         if self.active && self.mischief == Mischief::Silence && task.worker == self.worker {
             self.swallowed.insert(task.sequence);
             return Ok(());
@@ -196,6 +204,18 @@ impl Transport for Mischievous {
         self.inner.poll(until, events)?;
         if !self.active {
             return Ok(());
+        }
+        if self.mischief == Mischief::SlowFrame {
+            let is_frame = |event: &Event| matches!(event, Event::Frame { worker, .. } if *worker == self.worker as usize);
+            if self.swallowed.is_empty()
+                && let Some(at) = events.iter().position(is_frame)
+            {
+                self.held = Some(events.remove(at));
+                self.swallowed.insert(self.iteration);
+            }
+            if self.swallowed.iter().all(|at| self.iteration >= at + 2) {
+                events.extend(self.held.take());
+            }
         }
         for event in events.iter_mut() {
             match event {
@@ -212,6 +232,13 @@ impl Transport for Mischievous {
                         self.inner.verdict(header, false)?;
                         header.status = Status::NotFinite;
                         header.frame_bytes = 0;
+                    }
+                    Mischief::NoData => {
+                        self.inner.verdict(header, false)?;
+                        let mut header = *header;
+                        header.status = Status::NoData;
+                        let reason = "a.jpg: damaged".to_owned();
+                        *event = Event::Failure { header, reason };
                     }
                     Mischief::Death => {
                         *event = Event::Lost {
@@ -293,6 +320,41 @@ fn a_silent_worker_is_given_up_and_the_plan_recomputed() {
 }
 
 #[test]
+fn a_frame_that_stops_on_its_way_is_left_behind() {
+    let delay = Straggling::Delay {
+        model: delays(),
+        deadline: TAU,
+        unit: Unit::Seconds(1.0),
+    };
+    let mut settings = settings(delay, 30);
+    settings.give_up_seconds = 1e6;
+    let mut transport = Mischievous::new(Mischief::SlowFrame, 5, 10);
+    let (outcome, record, _) = run(&settings, &mut transport);
+    assert!(outcome.expect("the run goes on").lost.is_empty());
+    let stopped = *transport.swallowed.first().expect("it had a frame") as usize;
+    let behind = |t: usize| record.rows[t].per_worker.late_iterations[5];
+    // Late for its own round and the two that it was sending in; then it is asked again.
+    assert_eq!([0, 1, 2].map(|k| behind(stopped + k)), [1, 2, 3]);
+    assert!(record.rows[stopped + 3].per_worker.late_iterations[5] <= 1);
+    assert!(
+        (stopped + 3..30).any(|t| behind(t) == 0),
+        "it answers again"
+    );
+    assert!(record.rows.iter().all(|row| row.refused == 0));
+}
+
+#[test]
+fn damaged_data_end_the_run_and_are_named() {
+    let mut transport = Mischievous::new(Mischief::NoData, 5, 3);
+    match run(&settings(erase(), 40), &mut transport).0 {
+        Err(RunError::WorkerData {
+            worker: 5, reason, ..
+        }) => assert_eq!(reason, "a.jpg: damaged"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_dead_worker_is_a_straggler_until_too_few_are_left() {
     let mut transport = Mischievous::new(Mischief::Death, 5, 3);
     let (outcome, record, _) = run(&settings(erase(), 40), &mut transport);
@@ -340,7 +402,7 @@ fn a_learning_rate_that_explodes_is_reported_as_divergence() {
     let mut settings = settings(erase(), 2000);
     settings.learning_rate.base = 1e6;
     match run(&settings, &mut in_process()).0 {
-        Err(RunError::Diverged { .. } | RunError::EmptyRounds { .. }) => {}
+        Err(RunError::Diverged { .. }) => {}
         other => panic!("{other:?}"),
     }
 }

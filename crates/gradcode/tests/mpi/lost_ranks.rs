@@ -140,7 +140,7 @@ fn nobody_waits_for_a_frozen_worker_and_it_comes_back() {
 #[test]
 fn a_worker_that_stays_frozen_is_given_up() {
     let scratch = Scratch::new();
-    let experiment = ENDLESS.replace("iterations = 1000000", "iterations = 200")
+    let experiment = ENDLESS.replace("iterations = 1000000", "iterations = 120")
         + "round = { give_up_after = 5, give_up_seconds = 0.5 }\n";
     let (file, out) = (
         scratch.file("experiment.toml", &experiment),
@@ -167,7 +167,7 @@ fn a_worker_that_stays_frozen_is_given_up() {
     assert_eq!(status["exit_code"], 0, "{status}\n{}", end.output);
     assert_eq!(status["lost_workers"][0]["worker"], 2, "{status}");
     assert_eq!(status["lost_workers"].as_array().map(Vec::len), Some(1));
-    assert_eq!(expect_readable(&out), 200);
+    assert_eq!(expect_readable(&out), 120);
 
     let log = RunReader::open(&out).expect("a readable log");
     let plans = log.plans().expect("plans");

@@ -101,10 +101,11 @@ fn centralised_descent() {
 /// More workers than ranks, not a multiple of them, and frames longer than a chunk.
 #[test]
 fn thirteen_workers_on_two_ranks() {
-    let experiment = "iterations = 6\n\
+    let experiment = "iterations = 4\n\
          workers = 13\n\
          partitions = 9\n\
          compute.threads = 1\n\
+         evaluation = { every = \"never\", at_end = false }\n\
          [model]\nkind = \"least-squares\"\ndimension = 1500000\n\
          [data]\nsamples = 9\nbatch = 1\n\
          [budget]\nmean_bits = 13.0\n\

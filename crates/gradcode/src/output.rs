@@ -25,7 +25,7 @@ pub fn print(text: &str) -> Outcome {
 /// Prints one JSON object on one line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn json(value: &serde_json::Value) -> Outcome {
     print(&format!("{value}\n"))
 }

@@ -1,7 +1,7 @@
 //! `gradcode report`: what came of a run, on the terminal, for programs and as figures.
 //!
 //! [`table`] is what a person reads, [`export`] what a program reads (JSON, CSV), [`figures`] the
-//! SVG files; [`format`] writes numbers with units. All of it reads the log alone, so it works on
+//! SVG files; [`mod@format`] writes numbers with units. All of it reads the log alone, so it works on
 //! runs that still go on and on runs that crashed.
 
 mod export;

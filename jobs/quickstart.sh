@@ -13,7 +13,7 @@ if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then config=$1; shift; fi
 
 jobs/setup.sh
 cargo build --release --quiet --bin gradcode
-gradcode=target/release/gradcode
+gradcode=${CARGO_TARGET_DIR:-target}/release/gradcode
 
 if [ ! -e data/quickstart/instances_train.json ]; then
   "$gradcode" data synth --out data/quickstart

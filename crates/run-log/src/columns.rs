@@ -117,7 +117,7 @@ scalar_columns! {
     seconds_wait: f64, "s", "time the master waited for workers";
     seconds_decode: f64, "s", "time the master unpacked, dequantized and accumulated";
     seconds_step: f64, "s", "time of the optimizer step";
-    seconds_log: f64, "s", "time spent on this log, on checkpoints and on progress";
+    seconds_log: f64, "s", "time spent on this log and on progress";
     relative_error: f64, "1", "norm(decoded - exact) / norm(exact) of the gradient, where sampled";
 }
 

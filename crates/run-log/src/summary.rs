@@ -113,7 +113,7 @@ pub struct Seconds {
     pub decode: f64,
     /// Optimizer.
     pub step: f64,
-    /// Log, checkpoints, progress.
+    /// Log and progress.
     pub log: f64,
     /// Rest of the rounds: sending the model, evaluation, ...
     pub other: f64,

@@ -20,21 +20,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Seconds, at least, for which nothing may arrive of the frames that were asked for before they
-/// count as late. Chunks are short, so a link that moves at all brings one sooner.
-const FRAME_PATIENCE: f64 = 1.0;
-
 /// A round that is open.
 pub(crate) struct Round {
-    sequence: u64,
-    iteration: u64,
+    pub(crate) sequence: u64,
+    pub(crate) iteration: u64,
     /// Start on the transport's clock.
-    started: f64,
-    timing: RoundTiming,
+    pub(crate) started: f64,
+    pub(crate) timing: RoundTiming,
     /// Workers that were sent this round's task, ascending.
-    asked: Vec<usize>,
+    pub(crate) asked: Vec<usize>,
     /// Per worker: rounds before this one for whose task it was still busy when this one opened.
-    behind: Vec<u64>,
+    pub(crate) behind: Vec<u64>,
 }
 
 impl Round {
@@ -45,17 +41,17 @@ impl Round {
 
 /// The state of gathering.
 #[derive(Default)]
-struct Gathering {
+pub(crate) struct Gathering {
     /// Asked workers that have not reported.
-    unreported: Vec<usize>,
+    pub(crate) unreported: Vec<usize>,
     /// Headers in time that wait for a grant, in the order in which they may be granted.
-    in_time: VecDeque<Header>,
+    pub(crate) in_time: VecDeque<Header>,
     /// Workers whose frame was granted and has not been folded, in granting order.
-    granted: VecDeque<usize>,
+    pub(crate) granted: VecDeque<usize>,
     /// Frames that have arrived, by worker, until their turn to be folded.
-    arrived: BTreeMap<usize, Buffer>,
+    pub(crate) arrived: BTreeMap<usize, Buffer>,
     /// No further header counts.
-    closed: bool,
+    pub(crate) closed: bool,
 }
 
 impl Master<'_> {
@@ -217,29 +213,8 @@ impl Master<'_> {
         Ok(waited)
     }
 
-    /// Seconds for which nothing may happen. A frame that stops on its way holds nobody up for long,
-    /// unless arrivals are drawn: then every one of them has to come.
-    fn patience(&self, state: &Gathering, round: &Round) -> f64 {
-        let deadline = round.timing.deadline;
-        let silence = self.settings.silence_timeout;
-        if state.closed && deadline.is_finite() && !self.clockwork.drawn() {
-            deadline.max(FRAME_PATIENCE).min(silence)
-        } else {
-            silence
-        }
-    }
-
-    /// Goes on without the frames that have stopped on their way. Their workers stay busy until the
-    /// frames arrive, or until they are given up.
-    fn leave_behind(&mut self, state: &mut Gathering, row: &mut IterationRow) {
-        for worker in std::mem::take(&mut state.granted) {
-            row.per_worker.arrival_time[worker] = f64::NAN;
-            state.forget(worker);
-        }
-    }
-
     /// Takes in one event. Without a gathering every header counts as late.
-    fn receive(
+    pub(crate) fn receive(
         &mut self,
         event: Event,
         round: &Round,
@@ -444,95 +419,11 @@ impl Master<'_> {
             };
         }
     }
-
-    /// Gives up the workers that have been silent for too many rounds and too long.
-    fn give_up_silent(&mut self, t: u64) -> Result<(), RunError> {
-        let before = (self.sequence + 1).saturating_sub(self.settings.give_up_after);
-        let now = self.transport.now();
-        for (worker, seconds) in self
-            .roster
-            .silent(before, now, self.settings.give_up_seconds)
-        {
-            let reason = format!(
-                "silent for {} rounds and {seconds:.1} s",
-                self.settings.give_up_after
-            );
-            self.lose(worker, t, &reason);
-        }
-        self.check_alive(t)
-    }
-
-    fn wait_for_an_idle_worker(&mut self, t: u64) -> Result<(), RunError> {
-        let started = self.transport.now();
-        let until = started + self.settings.silence_timeout;
-        let mut events = Vec::new();
-        let none = Round {
-            sequence: 0, // no header is of this round
-            iteration: t,
-            started,
-            timing: self.clockwork.calibration(),
-            asked: Vec::new(),
-            behind: Vec::new(),
-        };
-        let workers = 0..self.plan.workers.len();
-        let with_data = |master: &Self, i: usize| !master.plan.workers[i].is_idle();
-        while workers
-            .clone()
-            .any(|i| with_data(self, i) && self.roster.busy_with(i).is_some())
-            && !workers
-                .clone()
-                .any(|i| with_data(self, i) && self.roster.is_idle(i))
-        {
-            self.transport.poll(until, &mut events)?;
-            let quiet = events.is_empty();
-            for event in events.drain(..) {
-                self.receive(event, &none, None, &mut IterationRow::new(t, 0))?;
-            }
-            if quiet && self.transport.now() >= until {
-                for worker in workers.clone() {
-                    if self.roster.busy_with(worker).is_some() {
-                        self.lose(worker, t, "silent while every worker was busy");
-                    }
-                }
-            }
-        }
-        self.check_alive(t)
-    }
-
-    fn lose_unheard(&mut self, round: &Round, reason: &str) {
-        for &worker in &round.asked {
-            if self.roster.busy_with(worker).is_some() {
-                self.lose(worker, round.iteration, reason);
-            }
-        }
-    }
-
-    fn lose_waited_for(&mut self, state: &mut Gathering, round: &Round) {
-        let seconds = self.settings.silence_timeout;
-        let silent: Vec<usize> = if state.closed {
-            state.granted.iter().copied().collect()
-        } else {
-            state.unreported.clone()
-        };
-        let phase = if state.closed {
-            "while its frame was awaited"
-        } else {
-            "while its header was awaited"
-        };
-        for worker in silent {
-            self.lose(
-                worker,
-                round.iteration,
-                &format!("silent for {seconds:.0} s {phase}"),
-            );
-            state.forget(worker);
-        }
-    }
 }
 
 impl Gathering {
     /// Expects nothing more of a worker.
-    fn forget(&mut self, worker: usize) {
+    pub(crate) fn forget(&mut self, worker: usize) {
         self.unreported.retain(|&i| i != worker);
         self.in_time
             .retain(|header| header.worker as usize != worker);

@@ -18,6 +18,7 @@ mod message;
 pub mod mpi;
 mod roster;
 mod settings;
+mod silence;
 mod straggling;
 mod transport;
 mod worker;

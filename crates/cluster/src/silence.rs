@@ -1,0 +1,120 @@
+//! How long the master waits for whom, and what becomes of those it waits for in vain.
+//!
+//! Nothing here is about stragglers, which the deadline deals with: it is about frames that stop on
+//! their way, workers that are never heard of again, and rounds that nobody could be asked for.
+
+use crate::error::RunError;
+use crate::gather::{Gathering, Round};
+use crate::master::Master;
+use run_log::IterationRow;
+
+/// Seconds, at least, for which nothing may arrive of the frames that were asked for before they
+/// count as late. Chunks are short, so a link that moves at all brings one sooner.
+const FRAME_PATIENCE: f64 = 1.0;
+
+impl Master<'_> {
+    /// Seconds for which nothing may happen. A frame that stops on its way holds nobody up for long,
+    /// unless arrivals are drawn: then every one of them has to come.
+    pub(crate) fn patience(&self, state: &Gathering, round: &Round) -> f64 {
+        let deadline = round.timing.deadline;
+        let silence = self.settings.silence_timeout;
+        if state.closed && deadline.is_finite() && !self.clockwork.drawn() {
+            deadline.max(FRAME_PATIENCE).min(silence)
+        } else {
+            silence
+        }
+    }
+
+    /// Goes on without the frames that have stopped on their way. Their workers stay busy until the
+    /// frames arrive, or until they are given up.
+    pub(crate) fn leave_behind(&mut self, state: &mut Gathering, row: &mut IterationRow) {
+        for worker in std::mem::take(&mut state.granted) {
+            row.per_worker.arrival_time[worker] = f64::NAN;
+            state.forget(worker);
+        }
+    }
+
+    /// Gives up the workers that have been silent for too many rounds and too long.
+    pub(crate) fn give_up_silent(&mut self, t: u64) -> Result<(), RunError> {
+        let before = (self.sequence + 1).saturating_sub(self.settings.give_up_after);
+        let now = self.transport.now();
+        for (worker, seconds) in self
+            .roster
+            .silent(before, now, self.settings.give_up_seconds)
+        {
+            let reason = format!(
+                "silent for {} rounds and {seconds:.1} s",
+                self.settings.give_up_after
+            );
+            self.lose(worker, t, &reason);
+        }
+        self.check_alive(t)
+    }
+
+    pub(crate) fn wait_for_an_idle_worker(&mut self, t: u64) -> Result<(), RunError> {
+        let started = self.transport.now();
+        let until = started + self.settings.silence_timeout;
+        let mut events = Vec::new();
+        let none = Round {
+            sequence: 0, // no header is of this round
+            iteration: t,
+            started,
+            timing: self.clockwork.calibration(),
+            asked: Vec::new(),
+            behind: Vec::new(),
+        };
+        let workers = 0..self.plan.workers.len();
+        let with_data = |master: &Self, i: usize| !master.plan.workers[i].is_idle();
+        while workers
+            .clone()
+            .any(|i| with_data(self, i) && self.roster.busy_with(i).is_some())
+            && !workers
+                .clone()
+                .any(|i| with_data(self, i) && self.roster.is_idle(i))
+        {
+            self.transport.poll(until, &mut events)?;
+            let quiet = events.is_empty();
+            for event in events.drain(..) {
+                self.receive(event, &none, None, &mut IterationRow::new(t, 0))?;
+            }
+            if quiet && self.transport.now() >= until {
+                for worker in workers.clone() {
+                    if self.roster.busy_with(worker).is_some() {
+                        self.lose(worker, t, "silent while every worker was busy");
+                    }
+                }
+            }
+        }
+        self.check_alive(t)
+    }
+
+    pub(crate) fn lose_unheard(&mut self, round: &Round, reason: &str) {
+        for &worker in &round.asked {
+            if self.roster.busy_with(worker).is_some() {
+                self.lose(worker, round.iteration, reason);
+            }
+        }
+    }
+
+    pub(crate) fn lose_waited_for(&mut self, state: &mut Gathering, round: &Round) {
+        let seconds = self.settings.silence_timeout;
+        let silent: Vec<usize> = if state.closed {
+            state.granted.iter().copied().collect()
+        } else {
+            state.unreported.clone()
+        };
+        let phase = if state.closed {
+            "while its frame was awaited"
+        } else {
+            "while its header was awaited"
+        };
+        for worker in silent {
+            self.lose(
+                worker,
+                round.iteration,
+                &format!("silent for {seconds:.0} s {phase}"),
+            );
+            state.forget(worker);
+        }
+    }
+}

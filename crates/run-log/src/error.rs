@@ -41,6 +41,34 @@ pub enum LogError {
         /// Version of this program.
         supported: i64,
     },
+    /// An HDF5 file that is no study.
+    #[error("read {}: an HDF5 file, but not a study (no format = \"gradcode-study\" attribute)", path.display())]
+    NotAStudy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A study written by another version of the format.
+    #[error("read {}: study format version {found}, this program reads version {supported}", path.display())]
+    StudyVersion {
+        /// The file.
+        path: PathBuf,
+        /// Version in the file.
+        found: i64,
+        /// Version of this program.
+        supported: i64,
+    },
+    /// Results that do not fit their point.
+    #[error("record a run of {point:?}: {what} is {found} where {expected} are expected")]
+    StudyShape {
+        /// Label of the point.
+        point: String,
+        /// The series, or "run".
+        what: String,
+        /// Values given, or the number of the run.
+        found: usize,
+        /// Positions of the point, or its runs.
+        expected: usize,
+    },
     /// A run without this column or metric.
     #[error("read {}: no series named {name:?}; it has {}", path.display(), available.join(", "))]
     NoSuchSeries {

@@ -4,6 +4,7 @@
 //! - [`RunLog`]: the writer, used by the master alone.
 //! - [`RunReader`]: the reader; any HDF5 reader will do as well, while the run goes on too.
 //! - [`Summary`]: a run in numbers.
+//! - [`study`]: many runs of many settings in one file.
 //!
 //! The writer never touches the file that readers see: it appends to a copy and renames it over
 //! the original, so that whatever has the log's name is complete and closed, at any moment and
@@ -41,6 +42,7 @@ mod lock;
 mod plan;
 mod reader;
 mod record;
+pub mod study;
 mod summary;
 mod writer;
 

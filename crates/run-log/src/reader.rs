@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
-use hdf5::{Attribute, Dataset, File, Group};
+use hdf5::{Attribute, Dataset, File, Group, Location};
 use ndarray::Array2;
 use serde::Serialize;
 
@@ -294,11 +294,11 @@ fn read_reals(dataset: &Dataset) -> H5Result<Vec<f64>> {
     }
 }
 
-fn read_attributes(file: &File) -> H5Result<BTreeMap<String, AttributeValue>> {
+pub(crate) fn read_attributes(on: &Location) -> H5Result<BTreeMap<String, AttributeValue>> {
     let mut attributes = BTreeMap::new();
-    for name in file.attr_names()? {
+    for name in on.attr_names()? {
         // Attributes of other types are not ours; a tool may have added them.
-        if let Some(value) = read_attribute(&file.attr(&name)?)? {
+        if let Some(value) = read_attribute(&on.attr(&name)?)? {
             attributes.insert(name, value);
         }
     }

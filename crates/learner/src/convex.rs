@@ -4,10 +4,15 @@
 //! ```text
 //! F(x) = (1/N) sum_s loss(<a_s, x>, y_s) + (l2/2) ||x||^2
 //! ```
-//! with rows `a_s ~ N(0, I)` and a hidden `x0 ~ N(0, I)`. Least squares has loss `(1/2)(u - y)^2` and
-//! `y = <a, x0> + noise N(0, 1)`; logistic regression has `log(1 + exp(-y u))` and the label
-//! `y = sign(<a, x0> + noise N(0, 1))`, so without noise the classes are separable and only `l2 > 0`
-//! gives it a minimiser.
+//! with rows `a_s ~ N(0, feature_sd^2 I)` and a hidden `x0 ~ N(0, I)`. Least squares has loss
+//! `(1/2)(u - y)^2` and `y = <a, x0> + noise N(0, 1)`; logistic regression has `log(1 + exp(-y u))` and
+//! the label `y = sign(<a, x0> + noise N(0, 1))`, so without noise the classes are separable and only
+//! `l2 > 0` gives it a minimiser. Runs start at 0, or at a point of `N(0, initial_sd^2 I)`.
+//!
+//! The linear regression of Li, Skoglund & Xiao 2026 (COCO-EF, arXiv 2603.16353, section V) is
+//! [`ConvexConfig::coco_ef`]: one sample per partition, features of variance 100, and `sum_loss` is
+//! the paper's objective, the sum and not the mean of the partitions' losses. The paper's step size
+//! gamma is for that sum; a learner's step is for the mean, so that the learning rate is `n gamma`.
 //!
 //! Every partition gradient contains the whole `l2 x`, so that the mean over partitions does too.
 //! All arithmetic is f64; only parameters and gradients are f32. There is no held-out data: metrics
@@ -43,6 +48,10 @@ pub struct ConvexConfig {
     /// Standard deviation of the noise on the targets (least squares) or on the margin before its
     /// sign is taken (logistic regression).
     pub noise: f64,
+    /// Standard deviation of every entry of the rows `a_s`.
+    pub feature_sd: f64,
+    /// Standard deviation of every coordinate of the initial point; 0 starts at the origin.
+    pub initial_sd: f64,
     /// Coefficient of the l2 penalty; a lower bound on the strong convexity.
     pub l2: f64,
     /// Run seed: data, partitions and minibatches.
@@ -58,8 +67,26 @@ impl Default for ConvexConfig {
             partitions: 10,
             batch: 0,
             noise: 1.0,
+            feature_sd: 1.0,
+            initial_sd: 0.0,
             l2: 0.0,
             seed: 1,
+        }
+    }
+}
+
+impl ConvexConfig {
+    /// Linear regression as in Li, Skoglund & Xiao 2026, section V: N = M = 100 devices and subsets
+    /// of one sample each, D = 100, `z_k ~ N(0, 100 I)` (variance 100: with a standard deviation of
+    /// 100 the paper's gamma = 1e-5 would diverge), `y_k ~ N(<z_k, theta>, 1)`, `theta_0 ~ N(0, I)`.
+    pub fn coco_ef(seed: u64) -> Self {
+        Self {
+            samples: 100,
+            partitions: 100,
+            feature_sd: 10.0,
+            initial_sd: 1.0,
+            seed,
+            ..Self::default()
         }
     }
 }
@@ -90,13 +117,25 @@ impl ConvexProblem {
     /// Draws the data.
     ///
     /// # Errors
-    /// [`LearnerError::Setting`] for a dimension of 0, more partitions than samples, or a noise or l2
-    /// that is negative or not finite.
+    /// [`LearnerError::Setting`] for a dimension of 0, more partitions than samples, a `feature_sd`
+    /// that is not above 0, or a noise, `initial_sd` or l2 that is negative or not finite.
     pub fn new(config: &ConvexConfig) -> Result<Self, LearnerError> {
         if config.dimension == 0 {
             return Err(LearnerError::setting("dimension", 0, "at least 1"));
         }
-        for (key, value) in [("noise", config.noise), ("l2", config.l2)] {
+        if !(config.feature_sd > 0.0 && config.feature_sd.is_finite()) {
+            let valid = "finite and above 0";
+            return Err(LearnerError::setting(
+                "feature_sd",
+                config.feature_sd,
+                valid,
+            ));
+        }
+        for (key, value) in [
+            ("noise", config.noise),
+            ("initial_sd", config.initial_sd),
+            ("l2", config.l2),
+        ] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(LearnerError::setting(key, value, "finite and at least 0"));
             }
@@ -260,9 +299,14 @@ impl Learner for ConvexProblem {
         self.order.partitions()
     }
 
-    /// All zeros.
+    /// A point of `N(0, initial_sd^2 I)` drawn with the seed; all zeros for `initial_sd = 0`.
     fn initial_parameters(&mut self) -> Vec<f32> {
-        vec![0.0; self.config.dimension]
+        let mut point = vec![0.0; self.config.dimension];
+        if self.config.initial_sd > 0.0 {
+            data::fill_normal(&mut point, self.config.seed, data::INITIAL);
+        }
+        let scale = self.config.initial_sd;
+        point.iter().map(|x| (scale * x) as f32).collect()
     }
 
     /// The normaliser is the batch, or N/n with whole partitions, for which the mean over the
@@ -323,8 +367,9 @@ impl Learner for ConvexProblem {
         }
     }
 
-    /// `loss` (F), `excess_loss` (F minus its minimum), `distance` (`||x - x*||_2`), and `accuracy`
-    /// for logistic regression. Excess and distance are NaN where there is no minimiser.
+    /// `loss` (F), `excess_loss` (F minus its minimum), `distance` (`||x - x*||_2`), `accuracy` for
+    /// logistic regression, and `sum_loss` (n F: the objective of papers that sum over the partitions
+    /// instead of averaging). Excess and distance are NaN where there is no minimiser.
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Vec<Metric>, LearnerError> {
         self.load(parameters)?;
         let loss = self.loss(&self.point);
@@ -347,6 +392,7 @@ impl Learner for ConvexProblem {
                 right as f64 / f64::from(self.config.samples),
             ));
         }
+        metrics.push(Metric::new("sum_loss", self.partitions() as f64 * loss));
         Ok(metrics)
     }
 

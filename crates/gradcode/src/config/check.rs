@@ -123,6 +123,18 @@ fn model_and_data(config: &Config, merged: &Merged) -> Checked {
     )?;
     require(
         merged,
+        "data.feature_sd",
+        positive(data.feature_sd),
+        "must be a number above 0",
+    )?;
+    require(
+        merged,
+        "data.initial_sd",
+        non_negative(data.initial_sd),
+        "must be a number, at least 0 (0 starts at the origin)",
+    )?;
+    require(
+        merged,
         "model.dimension",
         config.model.planned_dimension != Some(0),
         "needs at least 1",

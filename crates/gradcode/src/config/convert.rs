@@ -125,6 +125,8 @@ impl Config {
             partitions: self.partitions,
             batch: self.data.batch as usize,
             noise: self.data.noise,
+            feature_sd: self.data.feature_sd,
+            initial_sd: self.data.initial_sd,
             l2: self.model.l2,
             seed: self.seed,
         })

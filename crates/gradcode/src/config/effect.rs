@@ -49,6 +49,21 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("model.kind = \"{kind}\""),
         ),
         (
+            "data.noise",
+            config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "data.feature_sd",
+            config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "data.initial_sd",
+            config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
             "scheme.method",
             scheme != SchemeKind::Joint,
             format!("scheme.kind = \"{scheme}\""),

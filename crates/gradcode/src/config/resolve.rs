@@ -252,7 +252,7 @@ fn data(merged: &Merged, layer: &Layer) -> Result<Data, ConfigError> {
         }),
     };
     Ok(
-        take!(merged, section, "data" => Data { batch, augment, cache_mb, loader_threads, samples, noise },
+        take!(merged, section, "data" => Data { batch, augment, cache_mb, loader_threads, samples, noise, feature_sd, initial_sd },
         train: paths("train", &section.train_annotations, &section.train_images)?,
         validation: paths("validation", &section.validation_annotations, &section.validation_images)?),
     )

@@ -134,6 +134,10 @@ pub struct Data {
     pub samples: u32,
     /// Convex models: noise on the targets.
     pub noise: f64,
+    /// Convex models: standard deviation of the features.
+    pub feature_sd: f64,
+    /// Convex models: standard deviation of the initial point's coordinates.
+    pub initial_sd: f64,
 }
 
 /// `[scheme]`
@@ -407,6 +411,8 @@ impl Data {
             loader_threads: Some(self.loader_threads),
             samples: Some(self.samples),
             noise: Some(self.noise),
+            feature_sd: Some(self.feature_sd),
+            initial_sd: Some(self.initial_sd),
         }
     }
 }

@@ -9,6 +9,7 @@ const ROWS: u64 = 0;
 const HIDDEN: u64 = 1;
 const NOISE: u64 = 2;
 pub(super) const EIGENVECTOR: u64 = 3;
+pub(super) const INITIAL: u64 = 4;
 
 /// N samples: a row-major N x l matrix and N targets.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ impl Data {
         let samples = config.samples as usize;
         let mut rows = vec![0.0; samples * config.dimension];
         fill_normal(&mut rows, config.seed, ROWS);
+        rows.iter_mut()
+            .for_each(|entry| *entry *= config.feature_sd);
         let mut hidden = vec![0.0; config.dimension];
         fill_normal(&mut hidden, config.seed, HIDDEN);
         let mut targets = vec![0.0; samples];

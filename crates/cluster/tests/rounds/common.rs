@@ -25,6 +25,7 @@ pub fn problem() -> ConvexProblem {
         noise: 0.1,
         l2: 0.0,
         seed: 7,
+        ..ConvexConfig::default()
     })
     .expect("a valid problem")
 }

@@ -25,6 +25,7 @@ fn gradients() -> Vec<Vec<f32>> {
         noise: 1.0,
         l2: 0.0,
         seed: 11,
+        ..ConvexConfig::default()
     })
     .expect("a valid problem");
     let at: Vec<f32> = (0..DIMENSION).map(|m| (m as f32 * 0.7).sin()).collect();

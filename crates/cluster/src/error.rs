@@ -100,6 +100,14 @@ pub enum RunError {
         /// Why.
         source: LearnerError,
     },
+    /// The plan and the settings do not go together.
+    #[error(
+        "failed to use error feedback with scheme {scheme}: its weights change from round to round, and with them what a memory is worth"
+    )]
+    FeedbackPerRound {
+        /// The plan's scheme.
+        scheme: String,
+    },
     /// No plan exists for the workers that are left.
     #[error("failed to plan without the lost workers: {0}")]
     Replan(String),

@@ -55,8 +55,9 @@ pub(crate) struct Gathering {
 }
 
 impl Master<'_> {
-    /// Sends iteration t's task to every idle worker that has data and is not erased. When nobody
-    /// is idle, waits for the first late one instead of spinning through empty rounds.
+    /// Sends iteration t's task to every idle worker that has data and is not erased (to the erased
+    /// too, where they remember what they computed in vain). When nobody is idle, waits for the
+    /// first late one instead of spinning through empty rounds.
     pub(crate) fn open_round(&mut self, t: u64, beta: &Arc<Parameters>) -> Result<Round, RunError> {
         self.give_up_silent(t)?;
         self.wait_for_an_idle_worker(t)?;
@@ -65,7 +66,7 @@ impl Master<'_> {
         } else {
             self.clockwork.round(t)
         };
-        self.ask(t, timing, beta)
+        self.ask(t, timing, beta, false)
     }
 
     /// Runs the rounds in which only times are learnt: everybody is waited for, nothing is sent up.
@@ -76,7 +77,7 @@ impl Master<'_> {
         let beta = Arc::new(Parameters(self.parameters().to_vec()));
         for c in 0..self.clockwork.calibration_rounds() {
             let timing = self.clockwork.calibration();
-            let mut round = self.ask(c, timing, &beta)?;
+            let mut round = self.ask(c, timing, &beta, true)?;
             round.timing.deadline = f64::NEG_INFINITY; // every header is late: drop its frame
             let mut events = Vec::new();
             while round
@@ -105,6 +106,7 @@ impl Master<'_> {
         t: u64,
         timing: RoundTiming,
         beta: &Arc<Parameters>,
+        calibration: bool,
     ) -> Result<Round, RunError> {
         self.sequence += 1;
         let started = self.transport.now();
@@ -114,16 +116,20 @@ impl Master<'_> {
             .map(|i| self.sequence - busy_with(i))
             .collect();
         for i in 0..self.plan.workers.len() {
-            if self.plan.workers[i].is_idle() || !self.roster.is_idle(i) || timing.erased[i] {
+            let wanted = !timing.erased[i] || self.settings.remembers_the_late();
+            if self.plan.workers[i].is_idle() || !self.roster.is_idle(i) || !wanted {
                 continue;
             }
-            let sleeps = !(self.clockwork.drawn() && self.transport.real_time());
+            // Who is drawn late and asked all the same is refused for it, not for being late.
+            let drawn = self.clockwork.drawn();
+            let sleeps = !(drawn && (self.transport.real_time() || timing.erased[i]));
             let task = Task {
                 sequence: self.sequence,
                 iteration: t,
                 worker: i as u32,
                 injected_delay: if sleeps { timing.delays[i] } else { 0.0 },
                 deadline: timing.deadline,
+                calibration,
             };
             self.transport.start(task, beta)?;
             self.roster.begin(i, self.sequence, started);
@@ -320,7 +326,9 @@ impl Master<'_> {
         }
         // The round closes after the first poll that ends beyond the deadline. A header found by that
         // poll may have waited for the master to fold a frame, and has the benefit of the doubt.
-        let in_time = of_this_round && state.as_ref().is_some_and(|state| !state.closed);
+        let in_time = of_this_round
+            && !round.timing.erased[worker]
+            && state.as_ref().is_some_and(|state| !state.closed);
         let expected = self.messages.frame_bytes(worker) as u64 == header.frame_bytes;
         match state {
             Some(state) if in_time && expected => {

@@ -58,6 +58,11 @@ impl InProcess {
         }
     }
 
+    /// The engine, for what it remembers of each worker.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Computes a task whose time has come, and reports it.
     fn run(&mut self, task: &Task, parameters: &Parameters) -> Event {
         let late = task.injected_delay > task.deadline;
@@ -124,6 +129,7 @@ impl Transport for InProcess {
 
     fn verdict(&mut self, header: &Header, send: bool) -> Result<(), TransportError> {
         self.traffic.down += CONTROL_BYTES as u64;
+        self.engine.settle(header.worker, send);
         let Some(frame) = self.waiting.remove(&header.worker) else {
             return Err(TransportError::Protocol {
                 rank: 0,

@@ -15,7 +15,7 @@ use crate::roster::{LostWorker, Roster};
 use crate::settings::{EmptyRound, Settings};
 use crate::straggling::Clockwork;
 use crate::transport::{Transport, beside};
-use gradient_code::Plan;
+use gradient_code::{Decoder, Plan};
 use learner::optimizer::{clip_scale, gradient_norm};
 use learner::{Learner, LearnerError, Metric, Optimizer, learning_rate};
 use run_log::IterationRow;
@@ -101,9 +101,15 @@ impl<'a> Master<'a> {
     /// A master at iteration 0 with the learner's initial parameters.
     ///
     /// # Errors
-    /// If the plan's widths do not fit the compressor.
+    /// If the plan's widths do not fit the compressor, or its decoder not the error feedback.
     pub fn new(parts: Parts<'a>) -> Result<Self, RunError> {
         let dimension = parts.learner.dimension();
+        if parts.settings.error_feedback.is_some()
+            && matches!(parts.plan.decoder, Decoder::PerRound(_))
+        {
+            let scheme = parts.plan.scheme.clone();
+            return Err(RunError::FeedbackPerRound { scheme });
+        }
         let messages = Messages::new(&parts.plan, &parts.settings.preset, dimension)
             .map_err(|error| RunError::Replan(error.to_string()))?;
         let workers = parts.plan.workers.len();

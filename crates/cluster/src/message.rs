@@ -27,6 +27,8 @@ pub struct Task {
     /// The round's deadline, seconds after its start. A worker whose injected delay passes it
     /// reports so at once instead of computing in vain.
     pub deadline: f64,
+    /// Only times are learnt: the frame will be dropped, and nothing of the task is remembered.
+    pub calibration: bool,
 }
 
 /// What the master tells a worker's rank.
@@ -154,6 +156,7 @@ mod tests {
             worker: u32::MAX,
             injected_delay: -1.5e300,
             deadline: f64::MAX,
+            calibration: true,
         };
         let order = Order::Compute {
             task,

@@ -1,5 +1,6 @@
 //! How a run is conducted: everything the master's loop needs beside the plan, as plain values.
 
+use crate::memory::{ErrorFeedback, OnStraggling};
 use crate::straggling::Straggling;
 use gradient_codec::Preset;
 use learner::Schedule;
@@ -13,6 +14,9 @@ pub struct Settings {
     pub iterations: u64,
     /// The compressor of every worker; widths come from the plan.
     pub preset: Preset,
+    /// Whether workers remember what was not delivered. The engines need the same:
+    /// [`crate::Engine::with_error_feedback`].
+    pub error_feedback: Option<ErrorFeedback>,
     /// Where stragglers come from.
     pub straggling: Straggling,
     /// Learning rate by iteration.
@@ -39,6 +43,14 @@ pub struct Settings {
     pub silence_timeout: f64,
     /// Frames in transfer at a time: bounds the master's memory.
     pub grants: usize,
+}
+
+impl Settings {
+    /// Whether workers have to compute although they are late, to remember the result.
+    pub(crate) fn remembers_the_late(&self) -> bool {
+        self.error_feedback
+            .is_some_and(|feedback| feedback.on_straggling == OnStraggling::Lost)
+    }
 }
 
 /// What a round that nobody answered does. Unbiasedness needs [`EmptyRound::Step`]: the decoded

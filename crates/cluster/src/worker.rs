@@ -1,9 +1,10 @@
 //! One worker's task, the same on every transport: the coded gradient, quantized and packed.
 
+use crate::memory::{ErrorFeedback, Memories, Memory};
 use crate::message::{Status, Task};
-use gradient_code::Plan;
-use gradient_codec::{EncodeError, MessageId, Preset, QuantizerError};
-use learner::{Learner, LearnerError, PartitionLoss};
+use gradient_code::{Decoder, Plan};
+use gradient_codec::{EncodeError, Expected, Frame, FrameError, MessageId, Preset, QuantizerError};
+use learner::{Learner, LearnerError, PartitionLoss, Schedule};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,6 +17,8 @@ pub struct Engine {
     seed: u64,
     gradient: Vec<f32>,
     tail: Vec<f32>,
+    /// With error feedback only.
+    memories: Option<Memories>,
 }
 
 /// What a task cost.
@@ -36,6 +39,9 @@ pub enum TaskError {
     /// The coded gradient cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The frame is not one that the master could read.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
     /// The plan's width does not fit the compressor.
     #[error("failed to {0}")]
     Quantizer(#[from] QuantizerError),
@@ -71,15 +77,67 @@ impl Engine {
             seed,
             gradient,
             tail: Vec::new(),
+            memories: None,
         }
     }
 
-    /// Switches to a new plan.
+    /// Adds error feedback to every worker's messages, in a run of `iterations` iterations with
+    /// this learning rate: the memory is kept in units of the parameters (see [`Memory`]).
+    ///
+    /// Master and workers must agree on it, as on the seed: [`crate::Settings::error_feedback`].
+    #[must_use]
+    pub fn with_error_feedback(
+        mut self,
+        feedback: ErrorFeedback,
+        learning_rate: Schedule,
+        iterations: u64,
+    ) -> Self {
+        self.memories = Some(Memories::new(feedback, learning_rate, iterations));
+        self
+    }
+
+    /// Switches to a new plan. Memories are rescaled where a worker's decoding weight changed, so
+    /// that what they still have to deliver stays the same.
     pub fn set_plan(&mut self, plan: Arc<Plan>) {
+        if let (Some(memories), Some(before)) = (&mut self.memories, &self.plan)
+            && let (Decoder::Fixed { weights: old, .. }, Decoder::Fixed { weights: new, .. }) =
+                (&before.decoder, &plan.decoder)
+        {
+            for (worker, (old, new)) in old.iter().zip(new).enumerate() {
+                if *old != 0.0 && *new != 0.0 && old != new {
+                    memories.rescale(worker as u32, old / new);
+                }
+            }
+        }
         self.plan = Some(plan);
     }
 
+    /// Learns the master's verdict on the frame of `worker` that was computed last; error feedback
+    /// depends on it. Call it for every frame, before the worker's next task.
+    pub fn settle(&mut self, worker: u32, accepted: bool) {
+        if let Some(memories) = &mut self.memories {
+            memories.settle(worker, accepted);
+        }
+    }
+
+    /// What `worker` has still to deliver; `None` without error feedback and before its first
+    /// verdict.
+    pub fn memory(&self, worker: u32) -> Option<&Memory> {
+        self.memories.as_ref()?.get(worker)
+    }
+
+    /// Continues with a memory exported from [`Engine::memory`]; nothing happens without error
+    /// feedback.
+    pub fn restore_memory(&mut self, memory: Memory) {
+        if let Some(memories) = &mut self.memories {
+            memories.restore(memory);
+        }
+    }
+
     /// Computes f_i = sum_j a_ij g_j at `parameters` and writes the frame of Q_i(f_i) into `frame`.
+    ///
+    /// With error feedback what is quantized is f_i and the worker's memory; the memory changes when
+    /// the verdict is known ([`Engine::settle`]).
     ///
     /// The frame's unquantized tail holds the loss and the sample count of every assigned
     /// partition, in the assignment's order.
@@ -109,9 +167,24 @@ impl Engine {
             iteration: task.iteration,
             worker: task.worker,
         };
-        self.preset
-            .quantizer(worker.bits)?
-            .encode(&id, &self.gradient, &self.tail, frame)?;
+        let quantizer = self.preset.quantizer(worker.bits)?;
+        let memories = self.memories.as_mut().filter(|_| !task.calibration);
+        if let Some(memories) = &memories {
+            memories.add(task.worker, task.iteration, &mut self.gradient);
+        }
+        quantizer.encode(&id, &self.gradient, &self.tail, frame)?;
+        if let Some(memories) = memories {
+            let expected = Expected {
+                iteration: task.iteration,
+                worker: task.worker,
+                n: self.gradient.len(),
+                quantizer,
+                tail: self.tail.len(),
+            };
+            memories.sent(task.worker, task.iteration, &self.gradient, |rest| {
+                Frame::parse(frame, &expected).map(|frame| frame.accumulate(-1.0, rest))
+            })?;
+        }
         Ok(Timing {
             compute_seconds: (computed - started).as_secs_f64(),
             encode_seconds: computed.elapsed().as_secs_f64(),

@@ -24,6 +24,8 @@ pub struct WorkerRank {
     outbox: VecDeque<Outgoing>,
     /// Frames that wait for the master's verdict, by worker.
     waiting: HashMap<u32, (u64, Arc<Vec<u8>>)>,
+    /// Verdicts that the compute thread has still to learn, by worker.
+    verdicts: Vec<(u32, bool)>,
     /// Chunks of the frame at the head of the outbox that are in flight.
     frame_chunks: Vec<Ticket>,
     /// The parameters received last, and older ones that a task may still read.
@@ -60,6 +62,11 @@ enum Job {
         frame: Vec<u8>,
     },
     Plan(Arc<Plan>),
+    /// The master's verdict on the worker's last frame.
+    Verdict {
+        worker: u32,
+        accepted: bool,
+    },
 }
 
 /// A task's result, with the moment from which it may be reported.
@@ -88,6 +95,7 @@ impl WorkerRank {
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
             waiting: HashMap::new(),
+            verdicts: Vec::new(),
             frame_chunks: Vec::new(),
             parameters: None,
             retired: Vec::new(),
@@ -193,6 +201,10 @@ impl WorkerRank {
                     let _ = jobs.send(Job::Plan(Arc::new(plan)));
                 }
                 Some((Bulk::Briefing, _)) | None => {}
+            }
+            // Before the next tasks, of which a verdict's worker may have one.
+            for (worker, accepted) in self.verdicts.drain(..) {
+                let _ = jobs.send(Job::Verdict { worker, accepted });
             }
             while let Some(&Inbox::Task(task, received)) = self.inbox.front() {
                 self.inbox.pop_front();
@@ -324,6 +336,7 @@ impl WorkerRank {
                         "a verdict on round {sequence} of worker {worker}, which has no such frame"
                     )));
                 }
+                self.verdicts.push((worker, send));
                 if let Some((_, frame)) = self.waiting.remove(&worker)
                     && send
                 {
@@ -455,6 +468,7 @@ fn compute(mut engine: Engine, todo: &Receiver<Job>, done: &Sender<Finished>) {
     while let Ok(job) = todo.recv() {
         match job {
             Job::Plan(plan) => engine.set_plan(plan),
+            Job::Verdict { worker, accepted } => engine.settle(worker, accepted),
             Job::Task {
                 task,
                 received,

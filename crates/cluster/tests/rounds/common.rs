@@ -4,7 +4,7 @@ use cluster::{
     EmptyRound, Engine, Every, InProcess, Journal, Master, Outcome, Parts, RunError, Settings,
     Straggling, Transport,
 };
-use gradient_code::{Budget, Plan, Scaling, SchemeConfig, Setting};
+use gradient_code::{Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::{BucketNorm, Preset};
 use learner::convex::{ConvexConfig, ConvexProblem, Objective};
 use learner::{Learner, Metric, OptimizerConfig, Schedule, ScheduleShape};
@@ -46,8 +46,12 @@ pub fn preset() -> Preset {
 }
 
 pub fn plan_for(dead: &[usize]) -> Plan {
+    plan_with(&preset(), 60, dead)
+}
+
+/// A plan of `total_bits` bits a coordinate for the widths of `preset`.
+pub fn plan_with(preset: &Preset, total_bits: u64, dead: &[usize]) -> Plan {
     let p = delays().straggle_probabilities(TAU);
-    let preset = preset();
     let phi = |bits: u8| preset.phi(bits, 20);
     let setting = Setting {
         partitions: WORKERS,
@@ -56,7 +60,7 @@ pub fn plan_for(dead: &[usize]) -> Plan {
         scaling: Scaling::Factor(1.0),
     };
     let budget = Budget {
-        total_bits: 60,
+        total_bits,
         min_bits: 2,
         max_bits: 16,
     };
@@ -64,11 +68,21 @@ pub fn plan_for(dead: &[usize]) -> Plan {
         .expect("a plan")
 }
 
+/// Compressors of every kind.
+pub fn compressors() -> [Preset; 2] {
+    [Preset::Qsgd, preset()]
+}
+
+pub fn per_round() -> Decoder {
+    Decoder::PerRound(PerRound { ridge: 0.0 })
+}
+
 pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
     Settings {
         seed: 3,
         iterations,
         preset: preset(),
+        error_feedback: None,
         straggling,
         learning_rate: Schedule {
             base: 0.05,
@@ -125,21 +139,26 @@ impl Journal for Record {
 }
 
 /// Runs to the end with `transport`.
-pub fn run(
-    settings: &Settings,
-    transport: &mut dyn Transport,
-) -> (Result<Outcome, RunError>, Record, Vec<f32>) {
+pub fn run(settings: &Settings, transport: &mut dyn Transport) -> Run {
     run_plan(settings, transport, plan_for(&[]))
 }
 
 /// Runs `plan` to the end with `transport`.
-pub fn run_plan(
+pub fn run_plan(settings: &Settings, transport: &mut dyn Transport, plan: Plan) -> Run {
+    run_on(&mut problem(), settings, transport, plan).expect("a master")
+}
+
+/// How the run ended, what it logged, and its last parameters.
+pub type Run = (Result<Outcome, RunError>, Record, Vec<f32>);
+
+/// [`run_plan`] with the master's model given; or why the master refuses the plan.
+pub fn run_on(
+    learner: &mut dyn Learner,
     settings: &Settings,
     transport: &mut dyn Transport,
     plan: Plan,
-) -> (Result<Outcome, RunError>, Record, Vec<f32>) {
+) -> Result<Run, RunError> {
     let mut record = Record::default();
-    let mut learner = problem();
     let dimension = learner.dimension();
     let mut replanner = |dead: &[bool]| {
         let lost: Vec<usize> = (0..dead.len()).filter(|&i| dead[i]).collect();
@@ -151,15 +170,14 @@ pub fn run_plan(
         journal: &mut record,
         replanner: &mut replanner,
         stop: Arc::default(),
-        learner: &mut learner,
+        learner,
         optimizer: OptimizerConfig::default()
             .build(dimension)
             .expect("plain SGD"),
         plan,
-    })
-    .expect("a master");
+    })?;
     let result = master.run();
     let parameters = master.parameters().to_vec();
     drop(master);
-    (result, record, parameters)
+    Ok((result, record, parameters))
 }

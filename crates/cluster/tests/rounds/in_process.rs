@@ -5,7 +5,7 @@ use cluster::{
     Buffer, CONTROL_BYTES, Ending, Event, Every, Header, InProcess, Parameters, RunError, Status,
     Straggling, Task, Traffic, Transport, TransportError, Unit,
 };
-use gradient_code::{Decoder, PerRound, Plan};
+use gradient_code::Plan;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -129,7 +129,7 @@ fn weights_per_round_decode_the_whole_gradient_when_all_answer() {
     settings.relative_error_every = 1;
     let mut plan = plan_for(&[]);
     let fixed = run_plan(&settings, &mut in_process(), plan.clone()).1;
-    plan.decoder = Decoder::PerRound(PerRound { ridge: 0.0 });
+    plan.decoder = per_round();
     let (outcome, solved, _) = run_plan(&settings, &mut in_process(), plan);
     assert!(outcome.is_ok());
     for (solved, fixed) in solved.rows.iter().zip(&fixed.rows) {

@@ -2,5 +2,6 @@
 //! decoded gradient.
 
 mod common;
+mod error_feedback;
 mod in_process;
 mod monte_carlo;

@@ -15,7 +15,7 @@ use super::progress::Progress;
 use crate::config::planning::PlanInputs;
 use crate::config::{Config, Resolved};
 use crate::exit::{
-    DIVERGED, DONE, ENVIRONMENT, Failure, LOG_LOST, Outcome, STOPPED, WORKERS_MISSING,
+    DIVERGED, DONE, ENVIRONMENT, Failure, LOG_LOST, Outcome, STOPPED, USAGE, WORKERS_MISSING,
 };
 
 /// Everything a run is conducted with.
@@ -239,6 +239,7 @@ fn code_of(error: &RunError) -> u8 {
         RunError::TooFewWorkers { .. } | RunError::EmptyRounds { .. } | RunError::Replan(_) => {
             WORKERS_MISSING
         }
+        RunError::FeedbackPerRound { .. } => USAGE,
         RunError::Diverged { .. } => DIVERGED,
         RunError::Transport(_) | RunError::WorkerData { .. } | RunError::Learner { .. } => {
             ENVIRONMENT

@@ -419,7 +419,11 @@ impl Learner for ConvexProblem {
     }
 }
 
-fn check_length(what: &'static str, expected: usize, found: usize) -> Result<(), LearnerError> {
+pub(crate) fn check_length(
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), LearnerError> {
     if expected == found {
         Ok(())
     } else {

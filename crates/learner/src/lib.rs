@@ -10,6 +10,7 @@
 //! 3. [`optimizer`]: SGD, Adam and AdamW as one pass over flat vectors, the two-track second moment
 //!    of Song & Choi (2026), learning-rate schedules, norm and clipping.
 //! 4. [`convex`]: least squares and logistic regression with known optima.
+//! 5. [`mlp`]: a multilayer perceptron on digits, without libtorch.
 //!
 //! # One complete program
 //! Gradient descent on least squares with the full partitions, as one worker holding all data:
@@ -46,6 +47,8 @@ pub mod convex;
 mod error;
 mod interface;
 pub mod minibatch;
+pub mod mlp;
+mod normal;
 pub mod optimizer;
 
 pub use error::LearnerError;

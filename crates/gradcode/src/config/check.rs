@@ -207,19 +207,30 @@ fn model_and_data(config: &Config, merged: &Merged) -> Checked {
                 dimension >= 1,
                 "needs at least 1",
             )?;
-            let least = config.partitions.saturating_mul(data.batch.max(1) as usize);
-            require(
-                merged,
-                "data.samples",
-                data.samples as usize >= least,
-                &format!(
-                    "needs at least {least}: {} partitions with a batch of {}",
-                    config.partitions,
-                    data.batch.max(1)
-                ),
-            )
+            enough_samples(config, merged)
+        }
+        Architecture::Mlp { hidden, .. } => {
+            require(merged, "model.hidden", hidden >= 1, "needs at least 1")?;
+            if data.train.is_some() {
+                return Ok(());
+            }
+            enough_samples(config, merged)
         }
     }
+}
+
+fn enough_samples(config: &Config, merged: &Merged) -> Checked {
+    let (data, batch) = (&config.data, config.data.batch.max(1));
+    let least = config.partitions.saturating_mul(batch as usize);
+    require(
+        merged,
+        "data.samples",
+        data.samples as usize >= least,
+        &format!(
+            "needs at least {least}: {} partitions with a batch of {batch}",
+            config.partitions
+        ),
+    )
 }
 
 fn optimizer(config: &Config, merged: &Merged) -> Checked {

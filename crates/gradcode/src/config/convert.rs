@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gradient_codec::{BucketNorm, Preset};
 use learner::convex::{ConvexConfig, Objective};
+use learner::mlp::{DigitSource, IdxPaths, MlpConfig, MlpLoss};
 use learner::optimizer::AdamConfig;
 use learner::{OptimizerConfig, ScheduleShape};
 use straggler::{DelayModel, WorkerDelay};
@@ -13,7 +14,8 @@ use torch_models::layers::NormKind;
 use super::error::ConfigError;
 use super::settings::{Architecture, CocoPaths, Config};
 use super::values::{
-    CodecNorm, CodecPreset, DelayKind, Labels, Norm, OptimizerKind, Rates, Schedule, TraceOrder,
+    CodecNorm, CodecPreset, DelayKind, Labels, Loss, Norm, OptimizerKind, Rates, Schedule,
+    TraceOrder,
 };
 
 impl Config {
@@ -105,7 +107,9 @@ impl Config {
                 },
             }),
             Architecture::Cnn { width, side } => Some(ModelConfig::Cnn { width, side }),
-            Architecture::LeastSquares { .. } | Architecture::LogisticRegression { .. } => None,
+            Architecture::LeastSquares { .. }
+            | Architecture::LogisticRegression { .. }
+            | Architecture::Mlp { .. } => None,
         }
     }
 
@@ -128,6 +132,39 @@ impl Config {
             feature_sd: self.data.feature_sd,
             initial_sd: self.data.initial_sd,
             l2: self.model.l2,
+            seed: self.seed,
+        })
+    }
+
+    /// The perceptron, for `model.kind = "mlp"`: on IDX files where `[data]` names them, on synthetic
+    /// digits otherwise.
+    pub fn mlp(&self) -> Option<MlpConfig> {
+        let Architecture::Mlp { hidden, loss } = self.model.architecture else {
+            return None;
+        };
+        let idx = |paths: &CocoPaths| IdxPaths {
+            images: paths.images.clone(),
+            labels: paths.annotations.clone(),
+        };
+        Some(MlpConfig {
+            hidden,
+            loss: match loss {
+                Loss::CrossEntropy => MlpLoss::CrossEntropy,
+                Loss::SquaredError => MlpLoss::SquaredError,
+            },
+            digits: match &self.data.train {
+                Some(training) => DigitSource::Idx {
+                    training: idx(training),
+                    held_out: self.data.validation.as_ref().map(idx),
+                },
+                None => DigitSource::Synthetic {
+                    samples: self.data.samples,
+                    noise: self.data.noise,
+                },
+            },
+            partitions: self.partitions,
+            batch: self.data.batch as usize,
+            evaluation: self.evaluation.images,
             seed: self.seed,
         })
     }

@@ -8,6 +8,12 @@ use super::values::{CodecPreset, DelayKind, Inject, ModelKind, OptimizerKind, Sc
 /// What the user set although this configuration does not look at it.
 pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<String> {
     let kind = config.model.architecture.kind();
+    let convex = config.convex_problem().is_some();
+    let mnist = kind == ModelKind::Mlp && config.data.train.is_some();
+    let read_from_files = match mnist {
+        true => "data.train_images".to_owned(),
+        false => format!("model.kind = \"{kind}\""),
+    };
     let quantizes = config.quantizes();
     let scheme = config.scheme.kind;
     let preset = config.codec.preset;
@@ -34,33 +40,44 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("model.kind = \"{kind}\""),
         ),
         (
+            "model.hidden",
+            kind != ModelKind::Mlp,
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "model.loss",
+            kind != ModelKind::Mlp,
+            format!("model.kind = \"{kind}\""),
+        ),
+        ("model.l2", !convex, format!("model.kind = \"{kind}\"")),
+        (
             "model.labels",
             !config.model.architecture.needs_files(),
             format!("model.kind = \"{kind}\""),
         ),
         (
             "data.train_images",
-            !config.model.architecture.needs_files(),
+            !config.model.architecture.needs_files() && kind != ModelKind::Mlp,
             format!("model.kind = \"{kind}\""),
         ),
         (
             "data.samples",
-            config.model.architecture.needs_files(),
-            format!("model.kind = \"{kind}\""),
+            config.model.architecture.needs_files() || mnist,
+            read_from_files.clone(),
         ),
         (
             "data.noise",
-            config.model.architecture.needs_files(),
-            format!("model.kind = \"{kind}\""),
+            config.model.architecture.needs_files() || mnist,
+            read_from_files,
         ),
         (
             "data.feature_sd",
-            config.model.architecture.needs_files(),
+            !convex,
             format!("model.kind = \"{kind}\""),
         ),
         (
             "data.initial_sd",
-            config.model.architecture.needs_files(),
+            !convex,
             format!("model.kind = \"{kind}\""),
         ),
         (

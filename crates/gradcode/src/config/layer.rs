@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::origin::{Origins, Place};
 use super::values::{
     AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject,
-    Labels, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
+    Labels, Loss, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
     SchemeKind, TraceOrder, UnitSeconds,
 };
 
@@ -77,6 +77,7 @@ section! {
     /// `[model]`: what is trained.
     ModelLayer at "model" {
         kind: ModelKind, width: u32, side: u32, norm: Norm, weights: String, classes: u32, labels: Labels, dimension: usize, l2: f64,
+        hidden: usize, loss: Loss,
     }
 }
 section! {

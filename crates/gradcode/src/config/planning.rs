@@ -175,6 +175,9 @@ pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
     if let Some(problem) = config.convex_problem() {
         return Ok(problem.dimension);
     }
+    if let Some(problem) = config.mlp() {
+        return Ok(learner::mlp::parameter_count(problem.hidden));
+    }
     let refused = |message: String| ConfigError::Plan {
         scheme: config.scheme.kind.to_string(),
         message,
@@ -328,6 +331,7 @@ mod tests {
             size("model.kind = 'least-squares'\nmodel.dimension = 7").unwrap(),
             7
         );
+        assert_eq!(size("model.kind = 'mlp'").unwrap(), 101_770);
         // torchvision's ssdlite320_mobilenet_v3_large with 91 classes.
         assert_eq!(
             size("model.kind = 'ssdlite'\nmodel.classes = 91").unwrap(),

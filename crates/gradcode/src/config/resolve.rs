@@ -11,7 +11,7 @@ use super::settings::{
     Architecture, Budget, BudgetBits, CocoPaths, Codec, Compute, Config, Data, Deadline,
     Evaluation, Model, Mpi, Optimizer, Round, Scheme, Straggler,
 };
-use super::values::{ModelKind, Norm, OneOrMany, Rates};
+use super::values::{Loss, ModelKind, Norm, OneOrMany, Rates};
 
 /// A configuration with what was noticed on the way.
 #[derive(Clone, Debug)]
@@ -216,6 +216,10 @@ fn model(merged: &Merged, layer: &Layer) -> Result<Model, ConfigError> {
         },
         ModelKind::LogisticRegression => Architecture::LogisticRegression {
             dimension: convex_dimension()?,
+        },
+        ModelKind::Mlp => Architecture::Mlp {
+            hidden: section.hidden.unwrap_or(128),
+            loss: section.loss.unwrap_or(Loss::CrossEntropy),
         },
     };
     Ok(Model {

@@ -10,7 +10,7 @@ use super::layer::{
 };
 use super::values::{
     AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject,
-    Labels, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
+    Labels, Loss, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
     SchemeKind, TraceOrder, UnitSeconds,
 };
 
@@ -83,6 +83,7 @@ pub enum Architecture {
     Cnn { width: u32, side: u32 },
     LeastSquares { dimension: usize },
     LogisticRegression { dimension: usize },
+    Mlp { hidden: usize, loss: Loss },
 }
 
 impl Architecture {
@@ -94,14 +95,17 @@ impl Architecture {
             Architecture::Cnn { .. } => ModelKind::Cnn,
             Architecture::LeastSquares { .. } => ModelKind::LeastSquares,
             Architecture::LogisticRegression { .. } => ModelKind::LogisticRegression,
+            Architecture::Mlp { .. } => ModelKind::Mlp,
         }
     }
 
-    /// Learns from files, with libtorch.
+    /// Learns from images in COCO format, with libtorch.
     pub fn needs_files(&self) -> bool {
         !matches!(
             self,
-            Architecture::LeastSquares { .. } | Architecture::LogisticRegression { .. }
+            Architecture::LeastSquares { .. }
+                | Architecture::LogisticRegression { .. }
+                | Architecture::Mlp { .. }
         )
     }
 }
@@ -130,9 +134,9 @@ pub struct Data {
     pub cache_mb: u64,
     /// Threads that decode images.
     pub loader_threads: usize,
-    /// Convex models: samples drawn.
+    /// Convex models and synthetic digits: samples drawn.
     pub samples: u32,
-    /// Convex models: noise on the targets.
+    /// Convex models: noise on the targets; synthetic digits: noise of the pixels.
     pub noise: f64,
     /// Convex models: standard deviation of the features.
     pub feature_sd: f64,
@@ -389,6 +393,10 @@ impl Model {
             Architecture::LeastSquares { dimension }
             | Architecture::LogisticRegression { dimension } => {
                 layer.dimension = Some(dimension);
+            }
+            Architecture::Mlp { hidden, loss } => {
+                layer.hidden = Some(hidden);
+                layer.loss = Some(loss);
             }
         }
         layer

@@ -48,6 +48,15 @@ words! {
         LeastSquares = "least-squares",
         /// Logistic regression on data drawn in memory.
         LogisticRegression = "logistic-regression",
+        /// A multilayer perceptron on digits.
+        Mlp = "mlp",
+    }
+    /// `model.loss`
+    Loss {
+        /// Binary cross entropy of every output.
+        CrossEntropy = "cross-entropy",
+        /// Half the squared error of the outputs.
+        SquaredError = "squared-error",
     }
     /// `model.norm`
     Norm {

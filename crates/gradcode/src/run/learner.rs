@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use coco::{Dataset, Labels};
 use learner::convex::ConvexProblem;
+use learner::mlp::Mlp;
 use learner::{Learner, LearnerError};
 use torch_models::TorchConfig;
 
@@ -24,6 +25,10 @@ pub fn build_learner(
 ) -> Outcome<Box<dyn Learner>> {
     if let Some(problem) = config.convex_problem() {
         let problem = ConvexProblem::new(&problem).map_err(|error| failure(&error))?;
+        return Ok(Box::new(problem));
+    }
+    if let Some(problem) = config.mlp() {
+        let problem = Mlp::new(&problem).map_err(|error| failure(&error))?;
         return Ok(Box::new(problem));
     }
     let Some(model) = config.torch_model() else {

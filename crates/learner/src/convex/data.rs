@@ -1,8 +1,8 @@
 //! Seeded synthetic rows and targets.
 
 use super::{ConvexConfig, Objective, dot};
+use crate::normal;
 use counter_rng::{Purpose, rng};
-use rand::RngExt;
 
 /// Iteration coordinate of the draws: what a stream of normals is for.
 const ROWS: u64 = 0;
@@ -63,16 +63,7 @@ impl Data {
     }
 }
 
-/// Standard normals by Box and Muller's transform of our own uniforms, so that problems do not
-/// change with a dependency's sampler.
+/// Standard normals of one stream.
 pub(super) fn fill_normal(values: &mut [f64], seed: u64, what: u64) {
-    let mut random = rng(seed, Purpose::Synthesis, what, 0);
-    for pair in values.chunks_mut(2) {
-        let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
-        let (sin, cos) = (std::f64::consts::TAU * random.random::<f64>()).sin_cos();
-        pair[0] = radius * cos;
-        if let Some(second) = pair.get_mut(1) {
-            *second = radius * sin;
-        }
-    }
+    normal::fill_normal(values, &mut rng(seed, Purpose::Synthesis, what, 0));
 }

@@ -84,9 +84,34 @@ impl CodeMatrix {
         sums
     }
 
+    /// The matrix in which partition `j` has coefficient `coefficient(i, j)` at each worker `i` in
+    /// `holders[j]`, with one row for each of `workers` workers.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    ///
+    /// # Panics
+    /// If `holders` names a worker that does not exist.
+    pub fn from_holders(
+        workers: usize,
+        holders: &[Vec<usize>],
+        coefficient: impl Fn(usize, usize) -> f64,
+    ) -> Result<Self, CodeError> {
+        let mut rows = vec![Vec::new(); workers];
+        for (partition, holders) in holders.iter().enumerate() {
+            for &worker in holders {
+                rows[worker].push((partition, coefficient(worker, partition)));
+            }
+        }
+        Self::new(holders.len(), rows)
+    }
+
     /// Spreads rows designed for some of `workers` workers over all of them: row `m` goes to worker
     /// `of[m]`, everybody else holds nothing.
-    pub(crate) fn scatter(self, of: &[usize], workers: usize) -> Self {
+    ///
+    /// # Panics
+    /// If `of` names a worker that does not exist.
+    pub fn scatter(self, of: &[usize], workers: usize) -> Self {
         let mut rows = vec![Vec::new(); workers];
         for (row, &worker) in self.rows.into_iter().zip(of) {
             rows[worker] = row;

@@ -56,6 +56,8 @@ impl Decoder {
     /// #     straggle_probabilities: &[0.2, 0.5, 0.25],
     /// #     phi: &|z| 100.0 / f64::from(1u32 << (2 * z)),
     /// #     scaling: Scaling::Factor(1.0),
+    /// #     compressor_unbiased: true,
+    /// #     seed: 0,
     /// # };
     /// # let budget = Budget { total_bits: 12, min_bits: 2, max_bits: 16 };
     /// let mut plan = gradient_code::plan(&SchemeConfig::new("is-sgd"), &setting, &budget, None)?;

@@ -101,6 +101,33 @@ pub fn lemma_1_bound(workers: &[WorkerPlan], partitions: usize, weights: &[f64],
     bound + bias * bias
 }
 
+/// [`lemma_1_bound`] without supposing that messages are unbiased: `E||C(x) - x||^2 <= phi ||x||^2` is
+/// all that is known, with `phi(z_i) = c_i (1 - p_i) - p_i`.
+///
+/// Split `ghat - g` into `sum_i I_i w_i f_i - g` and `sum_i I_i w_i (C(f_i) - f_i)` and add their root
+/// mean squares. The first is what [`lemma_1_bound`] says without quantization; with
+/// `beta_i = |w_i| sqrt(phi(z_i)) sum_j |a_ij|`, the second is at most
+/// `sum_i p_i (1 - p_i) beta_i^2 + (sum_i (1 - p_i) beta_i)^2`, since biases may add up. Error feedback is
+/// outside of this: it bounds sums over iterations, not one.
+pub fn biased_bound(workers: &[WorkerPlan], partitions: usize, weights: &[f64], c: &[f64]) -> f64 {
+    let exact: Vec<f64> = workers
+        .iter()
+        .map(|worker| worker.straggle_probability / (1.0 - worker.straggle_probability))
+        .collect();
+    let coding = lemma_1_bound(workers, partitions, weights, &exact);
+    let (mut spread, mut aligned) = (0.0, 0.0);
+    for ((worker, &w), &c) in workers.iter().zip(weights).zip(c) {
+        if !worker.is_idle() {
+            let p = worker.straggle_probability;
+            let phi = (c * (1.0 - p) - p).max(0.0);
+            let beta = w.abs() * phi.sqrt() * worker.absolute_row_sum();
+            spread += p * (1.0 - p) * beta * beta;
+            aligned += (1.0 - p) * beta;
+        }
+    }
+    (coding.sqrt() + (spread + aligned * aligned).sqrt()).powi(2)
+}
+
 fn squared_norm(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum()
 }

@@ -10,7 +10,8 @@
 //!
 //! The modules, lower ones first:
 //!
-//! * [`code`]: the sparse matrix of coefficients; [`overlap`] and [`osgc_construction`] fill it.
+//! * [`code`]: the sparse matrix of coefficients; [`overlap`], [`osgc_construction`], [`assignment`] and
+//!   [`graph`] fill it.
 //! * [`mod@plan`]: the finished [`Plan`]; [`decoder`]: its decoding weights, fixed or per round;
 //!   [`two_track`]: a second set of them for Adam.
 //! * [`error`]: the exact error of a plan and its bound (Lemma 1); [`prediction`]: what a plan says
@@ -27,6 +28,8 @@
 //!     straggle_probabilities: &[0.1, 0.2, 0.7, 0.9],
 //!     phi: &|z| 512.0 / (4.0 * (f64::from(z - 1).exp2() - 1.0).powi(2)),
 //!     scaling: Scaling::Factor(1.0),
+//!     compressor_unbiased: true,
+//!     seed: 0,
 //! };
 //! let budget = Budget::mean(5.0, 4, 2, 16);
 //! let plan = gradient_code::plan(&SchemeConfig::default(), &setting, &budget, None)?;
@@ -41,10 +44,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod assignment;
+mod balanced;
 pub mod code;
 pub mod decoder;
+mod draw;
 pub mod error;
 mod extended;
+pub mod graph;
 pub mod osgc_construction;
 pub mod overlap;
 pub mod plan;
@@ -61,8 +68,10 @@ pub use bit_allocation::Method;
 pub use code::{CodeError, CodeMatrix};
 pub use decoder::{DecodeError, Decoder, PerRound, RoundWeights, SecondTrack};
 pub use plan::{PASSTHROUGH_BITS, Plan, PlanFault, WorkerPlan};
-pub use planner::{Design, PlanError, plan, replan_without};
+pub use planner::{Design, PlanError, plan, plan_with, replan_without};
 pub use prediction::Prediction;
 pub use scaling::Scaling;
-pub use schemes::{Construction, SchemeConfig};
+pub use schemes::{
+    Assignment, CompressorTraits, CompressorWidths, Construction, Decoding, Graph, SchemeConfig,
+};
 pub use setting::{Budget, Setting, SettingError};

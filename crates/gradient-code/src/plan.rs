@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::decoder::{Decoder, SecondTrack};
+use crate::error;
 use crate::prediction::Prediction;
 
 /// The width that stands for unquantized 32-bit floats; its variance is 0.
@@ -27,6 +28,11 @@ pub struct Plan {
     /// If set, nobody is ever late: the round waits for every worker that holds data, and injected
     /// delays must not drop anybody. Only the uncoded reference `sgd` asks for it.
     pub no_straggling: bool,
+    /// If set, the scheme accepts that some partitions are held by nobody, so that their gradients never
+    /// enter the estimate ([`Self::unassigned`]). Only Bernoulli codes, which are drawn without looking,
+    /// ask for it; for every other scheme such a plan is refused.
+    #[serde(default)]
+    pub incomplete: bool,
     /// What the theory says about this plan.
     pub prediction: Prediction,
 }
@@ -101,6 +107,31 @@ impl Plan {
         (0..self.k()).filter(|&worker| !self.workers[worker].is_idle())
     }
 
+    /// The partitions that nobody holds, ascending; none unless the plan is [`Self::incomplete`].
+    pub fn unassigned(&self) -> Vec<usize> {
+        let mut held = vec![false; self.partitions];
+        for &(partition, _) in self.workers.iter().flat_map(|worker| &worker.assignment) {
+            if let Some(held) = held.get_mut(partition) {
+                *held = true;
+            }
+        }
+        (0..self.partitions).filter(|&j| !held[j]).collect()
+    }
+
+    /// The coefficient of each partition gradient in `E[ghat]` (eq 11 of Song & Choi 2026), for unbiased
+    /// messages: 1 where the partition is represented without bias, 0 where nobody holds it. `None` if
+    /// the weights are chosen per round, or messages mix blocks.
+    pub fn expected_coefficients(&self) -> Option<Vec<f64>> {
+        match &self.decoder {
+            Decoder::Fixed { weights, .. } => Some(error::expected_coefficients(
+                &self.workers,
+                self.partitions,
+                weights,
+            )),
+            Decoder::PerRound(_) => None,
+        }
+    }
+
     /// Checks that the plan is one that a master can run. [`crate::plan()`] returns only such plans;
     /// call it on one that was read from elsewhere.
     ///
@@ -113,7 +144,6 @@ impl Plan {
                 partitions: self.partitions,
             });
         }
-        let mut held = vec![false; self.partitions];
         for (worker, part) in self.workers.iter().enumerate() {
             part.validate(worker, self.partitions)?;
             if self.no_straggling && !part.is_idle() && part.straggle_probability != 0.0 {
@@ -123,12 +153,12 @@ impl Plan {
                     rule: "must be 0 in a plan without straggling",
                 });
             }
-            for &(partition, _) in &part.assignment {
-                held[partition] = true;
-            }
         }
-        if let Some(partition) = held.iter().position(|&held| !held) {
-            return Err(PlanFault::Unassigned { partition });
+        match self.unassigned().first() {
+            Some(&partition) if !self.incomplete => {
+                return Err(PlanFault::Unassigned { partition });
+            }
+            _ => {}
         }
         self.validate_decoder()?;
         let given = self.prediction.weights.len();

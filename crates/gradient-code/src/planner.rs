@@ -6,7 +6,7 @@ use crate::code::{CodeError, CodeMatrix};
 use crate::decoder::{Decoder, SecondTrack};
 use crate::plan::{Plan, PlanFault, WorkerPlan};
 use crate::prediction::Prediction;
-use crate::schemes::{self, SchemeConfig};
+use crate::schemes::{self, Decoding, Scheme, SchemeConfig, equal_bits::equal_bits};
 use crate::setting::{Budget, Setting, SettingError};
 use crate::sum::sum;
 use crate::two_track;
@@ -29,14 +29,28 @@ pub fn plan(
         name: scheme.kind.clone(),
         known: schemes::names().collect::<Vec<_>>().join(", "),
     })?;
+    plan_with(planner, scheme, setting, budget, two_track)
+}
+
+/// [`plan()`] for a scheme that need not be in the registry; `config.kind` is ignored.
+///
+/// # Errors
+/// As [`plan()`].
+pub fn plan_with(
+    scheme: &dyn Scheme,
+    config: &SchemeConfig,
+    setting: &Setting,
+    budget: &Budget,
+    two_track: Option<f64>,
+) -> Result<Plan, PlanError> {
     setting.validate()?;
     if let Some(value) = two_track
         && !(value.is_finite() && value > 0.0)
     {
         return Err(SettingError::Lambda { value }.into());
     }
-    let design = planner.design(scheme, setting, budget)?;
-    assemble(planner.name(), setting, design, two_track)
+    let design = scheme.design(config, setting, budget)?;
+    assemble(scheme.name(), setting, design, two_track)
 }
 
 /// The plan that goes on after the workers in `dead` (and any with `p_i = 1`) are lost: [`plan()`] with
@@ -83,6 +97,55 @@ pub struct Design {
     pub eta: f64,
     /// See [`Plan::no_straggling`].
     pub no_straggling: bool,
+    /// See [`Plan::incomplete`].
+    pub incomplete: bool,
+}
+
+impl Design {
+    /// The design that the baselines of the paper share: the given code with equal bits, the remainder
+    /// going to the most reliable.
+    ///
+    /// Only workers whose row of `code` is not empty get bits; they share the whole budget, so all such
+    /// designs offer the same total. `c_i = (p_i + phi(z_i)) / (1 - p_i)`, with `eta = 1`. One row per
+    /// worker; rows of the dead (`p_i = 1`) must be empty.
+    ///
+    /// # Errors
+    /// [`PlanError::NobodyHolds`] if all rows are empty; [`SettingError::BudgetTooSmall`] if the budget
+    /// does not reach for everybody's minimum.
+    pub fn with_equal_bits(
+        code: CodeMatrix,
+        decoder: Decoder,
+        setting: &Setting,
+        budget: &Budget,
+    ) -> Result<Self, PlanError> {
+        let k = setting.straggle_probabilities.len();
+        let holders: Vec<usize> = (0..code.rows().len())
+            .filter(|&worker| !code.rows()[worker].is_empty())
+            .collect();
+        if holders.is_empty() {
+            return Err(PlanError::NobodyHolds { workers: k });
+        }
+        let p: Vec<f64> = holders
+            .iter()
+            .map(|&worker| setting.straggle_probabilities[worker])
+            .collect();
+        let total_bits = budget.usable(holders.len(), holders.len())?;
+        let mut bits = vec![0; k];
+        let mut weights = vec![f64::INFINITY; k];
+        for ((&worker, &p), z) in holders.iter().zip(&p).zip(equal_bits(&p, total_bits)) {
+            bits[worker] = z;
+            weights[worker] = (p + setting.variance(z)) / (1.0 - p);
+        }
+        Ok(Self {
+            code,
+            bits,
+            decoder,
+            weights,
+            eta: 1.0,
+            no_straggling: false,
+            incomplete: false,
+        })
+    }
 }
 
 fn assemble(
@@ -98,6 +161,7 @@ fn assemble(
         mut weights,
         eta,
         no_straggling,
+        incomplete,
     } = design;
     let partitions = code.partitions();
     let workers: Vec<WorkerPlan> = code
@@ -135,15 +199,22 @@ fn assemble(
             }
         }
     }
-    let prediction = Prediction::of(&workers, partitions, &decoder, weights, eta, |bits| {
-        setting.variance(bits)
-    });
+    let prediction = Prediction::of(
+        &workers,
+        partitions,
+        &decoder,
+        weights,
+        eta,
+        |bits| setting.variance(bits),
+        setting.compressor_unbiased,
+    );
     let plan = Plan {
         scheme: name.to_owned(),
         partitions,
         workers,
         decoder,
         no_straggling,
+        incomplete,
         prediction,
     };
     plan.validate()?;
@@ -191,6 +262,27 @@ pub enum PlanError {
     TwoTrackCertain { worker: usize },
     #[error("decode two tracks with scheme {scheme:?}: its weights depend on who answered")]
     TwoTrackPerRound { scheme: String },
+    #[error("decode scheme {scheme:?} by {given:?}: it can be decoded by {possible}")]
+    Decoding {
+        scheme: String,
+        given: Decoding,
+        possible: &'static str,
+    },
+    #[error(
+        "place {partitions} partitions at {workers} workers with load {load} in scheme {scheme:?}: {requirement}; nearest possible: {nearest}"
+    )]
+    Parameters {
+        scheme: String,
+        load: f64,
+        workers: usize,
+        partitions: usize,
+        requirement: String,
+        nearest: String,
+    },
+    #[error(
+        "find a worker that holds data: the draw gave none to any of {workers}; a larger load or another seed may"
+    )]
+    NobodyHolds { workers: usize },
     #[error("make a plan that can be run: failed to {0}")]
     Invalid(#[from] PlanFault),
 }

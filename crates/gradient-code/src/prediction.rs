@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decoder::Decoder;
 use crate::error;
-use crate::plan::WorkerPlan;
+use crate::plan::{PASSTHROUGH_BITS, WorkerPlan};
 use crate::sum::sum;
 
 /// Predictions for one plan. Errors are `E||g - ghat||^2` with `g` the SUM of the partition
@@ -39,7 +39,7 @@ pub struct Prediction {
     pub bits_per_coordinate_offered: f64,
     /// `sum_i (1 - p_i) z_i`: expected bits per coordinate of the messages that are in time.
     pub bits_per_coordinate_expected: f64,
-    /// Whether `E[ghat] = g` for all gradients (eq 12), checked on the code itself.
+    /// Whether `E[ghat] = g` for all gradients: unbiased messages, and eq 12, checked on the code itself.
     pub unbiased: bool,
 }
 
@@ -48,7 +48,9 @@ const UNBIASED: f64 = 1e-9;
 
 impl Prediction {
     /// Predicts from the finished code. `weights` are the design's `c_i`, infinite for idle workers;
-    /// `phi` is the quantizer's variance constant by width, not scaled by `eta`.
+    /// `phi` is the quantizer's variance constant by width, not scaled by `eta`; `compressor_unbiased` as
+    /// in [`crate::Setting`]. For a biased compressor the bounds are those of
+    /// [`error::biased_bound`].
     pub fn of(
         workers: &[WorkerPlan],
         partitions: usize,
@@ -56,7 +58,12 @@ impl Prediction {
         weights: Vec<f64>,
         eta: f64,
         phi: impl Fn(u8) -> f64,
+        compressor_unbiased: bool,
     ) -> Self {
+        let exact_messages = workers
+            .iter()
+            .all(|worker| worker.is_idle() || worker.bits == PASSTHROUGH_BITS);
+        let unbiased_messages = compressor_unbiased || exact_messages;
         let unscaled: Vec<f64> = workers
             .iter()
             .map(|worker| {
@@ -72,9 +79,16 @@ impl Prediction {
             Decoder::Fixed {
                 weights: decoding, ..
             } => {
-                let bound = |c: &[f64]| error::lemma_1_bound(workers, partitions, decoding, c);
+                let bound = |c: &[f64]| {
+                    if unbiased_messages {
+                        error::lemma_1_bound(workers, partitions, decoding, c)
+                    } else {
+                        error::biased_bound(workers, partitions, decoding, c)
+                    }
+                };
                 let coefficients = error::expected_coefficients(workers, partitions, decoding);
-                let unbiased = coefficients.iter().all(|c| (c - 1.0).abs() <= UNBIASED);
+                let unbiased =
+                    unbiased_messages && coefficients.iter().all(|c| (c - 1.0).abs() <= UNBIASED);
                 (bound(&weights), bound(&unscaled), unbiased)
             }
             Decoder::PerRound(_) => (f64::INFINITY, f64::INFINITY, false),

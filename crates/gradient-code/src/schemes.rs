@@ -1,21 +1,47 @@
 //! The schemes by name.
 //!
-//! A scheme is one file in this folder with a [`Scheme`] in it, and one line in the registry below.
+//! A scheme is one file in this folder with a [`Scheme`] in it, and one line in the registry below;
+//! `docs/adding-a-scheme.md` walks through one.
+//!
+//! No scheme is normalised: coefficients and weights are those of its paper, steps are not divided by
+//! the computation load, and a biased scheme is not rescaled. What that bias is, per partition, says
+//! [`crate::Plan::expected_coefficients`].
 
-mod equal_bits;
+mod allows;
+mod bgc;
+mod coco;
+mod config;
+mod ehd;
+pub(crate) mod equal_bits;
 mod is_sgd;
 mod joint;
+mod od;
+mod one_bit_sgc;
 mod osgc;
+mod sgc;
 mod sgd;
 
-use bit_allocation::Method;
-use serde::{Deserialize, Serialize};
+pub use allows::{CompressorTraits, CompressorWidths};
+pub use config::{Assignment, Construction, Decoding, Graph, SchemeConfig};
 
+use crate::decoder::Decoder;
 use crate::planner::{Design, PlanError};
 use crate::setting::{Budget, Setting, SettingError};
 
 /// Every scheme there is.
-static REGISTRY: &[&dyn Scheme] = &[&joint::Joint, &osgc::Osgc, &is_sgd::IsSgd, &sgd::Sgd];
+static REGISTRY: &[&dyn Scheme] = &[
+    &joint::Joint,
+    &osgc::Osgc,
+    &is_sgd::IsSgd,
+    &sgd::Sgd,
+    &bgc::Bgc,
+    &ehd::Ehd,
+    &sgc::Sgc,
+    &od::Od,
+    &one_bit_sgc::OneBitSgc,
+    &coco::Coco,
+    &coco::CocoEf,
+];
 
 /// A way to assign data, coefficients and bits to workers, and to decode.
 pub trait Scheme: Sync {
@@ -27,6 +53,25 @@ pub trait Scheme: Sync {
 
     /// The fields of [`SchemeConfig`] it reads besides `kind`; any other that a user sets has no effect.
     fn options(&self) -> &'static [&'static str];
+
+    /// The codec preset that the scheme is defined with; `None` if it goes with any.
+    fn compressor(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether the scheme is defined with error feedback.
+    fn error_feedback(&self) -> bool {
+        false
+    }
+
+    /// Whether messages may be compressed like this.
+    ///
+    /// # Errors
+    /// Why not, as a clause that follows "because".
+    fn allows(&self, config: &SchemeConfig, compressor: &CompressorTraits) -> Result<(), String> {
+        let _ = (config, compressor);
+        Ok(())
+    }
 
     /// Designs the code for a validated `setting`.
     ///
@@ -53,56 +98,6 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// The scheme of that name.
 pub fn find(name: &str) -> Option<&'static dyn Scheme> {
     all().find(|scheme| scheme.name() == name)
-}
-
-/// Which scheme, and its options. Options that a scheme does not list in [`Scheme::options`] are
-/// ignored by it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SchemeConfig {
-    /// Name of the scheme.
-    pub kind: String,
-    /// How bits are allocated (`joint`).
-    pub method: Method,
-    /// Whether a worker may get no bits and no data (`joint`), which is never worse in the predicted
-    /// error.
-    pub allow_idle: bool,
-    /// How the code is laid out (`osgc`).
-    pub construction: Construction,
-}
-
-impl Default for SchemeConfig {
-    /// The joint design with exactly optimal bits.
-    fn default() -> Self {
-        Self::new("joint")
-    }
-}
-
-impl SchemeConfig {
-    /// The scheme called `kind` with default options.
-    pub fn new(kind: impl Into<String>) -> Self {
-        Self {
-            kind: kind.into(),
-            method: Method::Exact,
-            allow_idle: false,
-            construction: Construction::Overlap,
-        }
-    }
-}
-
-/// How a code with the row sums of Theorem 1 is laid out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Construction {
-    /// Eq 22 of Song & Choi 2026: non-negative coefficients ([`crate::overlap`]).
-    #[default]
-    #[serde(rename = "overlap")]
-    Overlap,
-    /// OSGC's Scheme I: one partition shared by all ([`crate::osgc_construction`]).
-    #[serde(rename = "scheme-1")]
-    SchemeOne,
-    /// OSGC's Scheme II: a chain ([`crate::osgc_construction`]).
-    #[serde(rename = "scheme-2")]
-    SchemeTwo,
 }
 
 /// `p_i` of these workers, for a design that divides by it.
@@ -132,15 +127,70 @@ fn inverse_arrival(setting: &Setting) -> Vec<f64> {
         .collect()
 }
 
+/// `load` if it lies within `least` and the number of workers, dead or alive (so that a run can go on
+/// without some of them); the smaller of it and the number of those that live.
+fn checked_load(
+    scheme: &'static str,
+    load: f64,
+    least: f64,
+    setting: &Setting,
+) -> Result<f64, PlanError> {
+    let workers = setting.straggle_probabilities.len();
+    let most = workers as f64;
+    if load.is_finite() && load > 0.0 && load >= least && load <= most {
+        return Ok(load.min(setting.alive().len() as f64));
+    }
+    let (from, nearest) = if least > 0.0 {
+        (
+            format!("{least} to"),
+            if load < least { least } else { most },
+        )
+    } else {
+        ("more than 0 and at most".to_owned(), most)
+    };
+    Err(PlanError::Parameters {
+        scheme: scheme.to_owned(),
+        load,
+        workers,
+        partitions: setting.partitions,
+        requirement: format!("the load must be {from} the number of workers"),
+        nearest: format!("load {nearest}"),
+    })
+}
+
+/// Weight 1 for every message of `workers` workers.
+fn plain(workers: usize) -> Decoder {
+    Decoder::Fixed {
+        weights: vec![1.0; workers],
+        second: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bit_allocation::Method;
     use std::collections::HashSet;
 
     #[test]
     fn names_are_unique_and_found() {
         let names: Vec<_> = names().collect();
-        assert_eq!(names, ["joint", "osgc", "is-sgd", "sgd"]);
+        assert_eq!(
+            names,
+            [
+                "joint",
+                "osgc",
+                "is-sgd",
+                "sgd",
+                "bgc",
+                "ehd",
+                "sgc",
+                "od",
+                "one-bit-sgc",
+                "coco",
+                "coco-ef"
+            ]
+        );
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
         for name in names {
             let scheme = find(name).expect("it is in the registry");

@@ -19,6 +19,11 @@ pub struct Setting<'a> {
     pub phi: &'a dyn Fn(u8) -> f64,
     /// `eta`, the factor on `phi` that the joint design works with (eq 33).
     pub scaling: Scaling,
+    /// Whether messages are unbiased: `E[Q(x)] = x` whatever `x`. False for biased compressors and
+    /// under error feedback, whose messages carry what earlier ones left out.
+    pub compressor_unbiased: bool,
+    /// Seeds what a scheme draws at random (`counter_rng::Purpose::Code`): equal seeds give equal codes.
+    pub seed: u64,
 }
 
 impl Setting<'_> {
@@ -224,6 +229,8 @@ mod tests {
                 straggle_probabilities: p,
                 phi: &|_| 1.0,
                 scaling: Scaling::Factor(1.0),
+                compressor_unbiased: true,
+                seed: 0,
             }
             .validate()
         };

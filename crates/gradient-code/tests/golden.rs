@@ -25,6 +25,8 @@ fn paper(scheme: &SchemeConfig, residual_bits: u64, two_track: Option<f64>) -> P
         straggle_probabilities: &paper_probabilities(),
         phi: &phi,
         scaling: Scaling::Balanced(1.0),
+        compressor_unbiased: true,
+        seed: 0,
     };
     let budget = Budget::residual(residual_bits, 10, 2, 16);
     plan(scheme, &setting, &budget, two_track).expect("the paper's setting is valid")
@@ -176,6 +178,8 @@ fn osgc_layouts_exceed_the_bound() {
                 straggle_probabilities: p,
                 phi: &phi,
                 scaling: Scaling::default(),
+                compressor_unbiased: true,
+                seed: 0,
             };
             let scheme = SchemeConfig {
                 construction,

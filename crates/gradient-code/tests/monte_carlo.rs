@@ -148,6 +148,8 @@ fn planned(scheme: &SchemeConfig, p: &[f64]) -> Plan {
         straggle_probabilities: p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        compressor_unbiased: true,
+        seed: 0,
     };
     plan(scheme, &setting, &Budget::mean(3.4, p.len(), 2, 16), None).expect("a valid setting")
 }
@@ -320,6 +322,8 @@ fn the_second_track_trades_bias_for_variance() {
         straggle_probabilities: &p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        compressor_unbiased: true,
+        seed: 0,
     };
     let plan = plan(&joint(), &setting, &Budget::mean(3.4, 10, 2, 16), Some(1.0))
         .expect("a valid setting");

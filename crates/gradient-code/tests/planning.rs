@@ -1,8 +1,9 @@
 //! What every plan must be, whatever it is planned for; and what is refused.
 
 use gradient_code::{
-    Budget, Construction, Decoder, PerRound, Plan, PlanError, PlanFault, Scaling, SchemeConfig,
-    SecondTrack, Setting, SettingError, error, plan, replan_without, schemes,
+    Assignment, Budget, Construction, Decoder, Decoding, Graph, PerRound, Plan, PlanError,
+    PlanFault, Scaling, SchemeConfig, SecondTrack, Setting, SettingError, error, plan,
+    replan_without, schemes,
 };
 use proptest::prelude::*;
 
@@ -16,6 +17,8 @@ fn setting(p: &[f64], partitions: usize) -> Setting<'_> {
         straggle_probabilities: p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        compressor_unbiased: true,
+        seed: 0,
     }
 }
 
@@ -26,7 +29,9 @@ fn fixed(plan: &Plan) -> (&[f64], Option<&SecondTrack>) {
     }
 }
 
-fn every_scheme() -> Vec<SchemeConfig> {
+/// Every scheme that can be planned for `workers` workers and `partitions` partitions, with options that
+/// fit.
+fn every_scheme(workers: usize, partitions: usize) -> Vec<SchemeConfig> {
     let mut all: Vec<SchemeConfig> = schemes::names().map(SchemeConfig::new).collect();
     all.push(SchemeConfig {
         allow_idle: true,
@@ -38,7 +43,54 @@ fn every_scheme() -> Vec<SchemeConfig> {
             ..SchemeConfig::new("osgc")
         });
     }
+    for decoding in [Decoding::Plain, Decoding::Optimal] {
+        all.push(SchemeConfig {
+            decoding,
+            ..SchemeConfig::new("ehd")
+        });
+    }
+    for decoding in [Decoding::Plain, Decoding::Optimal] {
+        all.push(SchemeConfig {
+            decoding,
+            ..SchemeConfig::new("bgc")
+        });
+    }
+    for assignment in [Assignment::Random, Assignment::Cyclic] {
+        all.push(SchemeConfig {
+            assignment,
+            load: 1.0 + 0.25 * (workers - 1) as f64,
+            ..SchemeConfig::new("sgc")
+        });
+    }
+    for graph in [Graph::Edges, Graph::Adjacency] {
+        all.push(SchemeConfig {
+            graph,
+            ..SchemeConfig::new("od")
+        });
+    }
+    all.retain(|scheme| scheme.kind != "od" || (partitions == workers && workers > 2));
+    for scheme in &mut all {
+        let divides = scheme.kind != "ehd" || workers.is_multiple_of(2);
+        scheme.load = scheme.load.min(if divides { workers as f64 } else { 1.0 });
+    }
     all
+}
+
+fn is_unbiased(scheme: &SchemeConfig) -> bool {
+    [
+        "joint",
+        "osgc",
+        "sgd",
+        "sgc",
+        "one-bit-sgc",
+        "coco",
+        "coco-ef",
+    ]
+    .contains(&scheme.kind.as_str())
+}
+
+fn is_redundant(scheme: &SchemeConfig) -> bool {
+    !["joint", "osgc", "sgd", "is-sgd"].contains(&scheme.kind.as_str())
 }
 
 /// Probabilities with repetitions, near-certain stragglers and dead workers among them; the first
@@ -73,28 +125,50 @@ proptest! {
         let setting = setting(&p, partitions);
         let budget = Budget::mean(mean_bits, p.len(), 2, 16);
         let alive = p.iter().filter(|&&p| p < 1.0).count();
-        for scheme in every_scheme() {
+        for scheme in every_scheme(p.len(), partitions) {
+            let per_round = scheme.kind == "od"
+                || !matches!(scheme.decoding, Decoding::Default | Decoding::Plain);
+            if per_round && lambda.is_some() {
+                let refused = plan(&scheme, &setting, &budget, lambda);
+                let why = matches!(refused, Err(PlanError::TwoTrackPerRound { .. }));
+                prop_assert!(why);
+                continue;
+            }
             let plan = plan(&scheme, &setting, &budget, lambda).expect("a valid setting");
             prop_assert_eq!(plan.validate(), Ok(()));
-            let (weights, second) = fixed(&plan);
-            let coefficients = error::expected_coefficients(&plan.workers, partitions, weights);
-            let off = coefficients.iter().map(|c| (c - 1.0).abs()).fold(0.0, f64::max);
-            prop_assert_eq!(plan.prediction.unbiased, scheme.kind != "is-sgd");
-            if plan.prediction.unbiased {
-                prop_assert!(off < 1e-10, "{} {off}", plan.scheme); // eq 12
+            prop_assert_eq!(matches!(plan.decoder, Decoder::PerRound(_)), per_round);
+            if !per_round {
+                let (_, second) = fixed(&plan);
+                prop_assert_eq!(second.is_some(), lambda.is_some());
+                let coefficients = plan.expected_coefficients().expect("fixed weights");
+                let off = coefficients.iter().map(|c| (c - 1.0).abs()).fold(0.0, f64::max);
+                prop_assert!(plan.prediction.unbiased == is_unbiased(&scheme));
+                if plan.prediction.unbiased {
+                    prop_assert!(off < 1e-10, "{} {off}", plan.scheme); // eq 12
+                }
             }
             for (worker, &p) in plan.workers.iter().zip(&p) {
                 prop_assert!(p < 1.0 || (worker.is_idle() && worker.bits == 0));
             }
-            prop_assert_eq!(second.is_some(), lambda.is_some());
+            prop_assert!(scheme.kind == "bgc" || plan.unassigned().is_empty());
             let nnz: usize = plan.workers.iter().map(|w| w.load()).sum();
-            prop_assert!(nnz < partitions + alive);
-            prop_assert!(plan.prediction.computation_load <= 1.0 + (alive as f64 - 1.0) / partitions as f64 + 1e-12);
+            let load = plan.prediction.computation_load;
+            prop_assert_eq!(load, nnz as f64 / partitions as f64);
+            if !is_redundant(&scheme) {
+                prop_assert!(nnz < partitions + alive);
+                prop_assert!(load <= 1.0 + (alive as f64 - 1.0) / partitions as f64 + 1e-12);
+            } else if scheme.kind != "bgc" {
+                prop_assert!(load <= scheme.load + 0.5 / partitions as f64);
+                if alive == p.len() {
+                    prop_assert!((load - scheme.load).abs() <= 0.5 / partitions as f64 + 1e-12);
+                }
+            }
 
-            // Exactly the budget, or what the living can use of it.
+            // Exactly the budget, or what those who hold something can use of it.
             if scheme.kind != "sgd" {
                 let bits: u64 = plan.workers.iter().map(|w| u64::from(w.bits)).sum();
-                prop_assert_eq!(bits, budget.total_bits.min(16 * alive as u64));
+                let holders = if scheme.allow_idle { alive } else { plan.active().count() };
+                prop_assert_eq!(bits, budget.total_bits.min(16 * holders as u64));
             }
 
             let text = serde_json::to_string(&plan).expect("a plan is serializable");
@@ -179,22 +253,30 @@ proptest! {
 fn the_dead_get_nothing_and_the_rest_share_the_budget() {
     let p = [0.3, 0.5, 0.7, 0.9];
     let budget = Budget::mean(12.0, 4, 2, 16);
-    for scheme in every_scheme() {
-        let all = plan(&scheme, &setting(&p, 6), &budget, None).expect("valid");
-        let without = replan_without(&[1, 3], &scheme, &setting(&p, 6), &budget, None)
+    let both = |n| {
+        every_scheme(4, n)
+            .into_iter()
+            .map(move |scheme| (n, scheme))
+    };
+    for (n, scheme) in both(4).chain(both(6)) {
+        let all = plan(&scheme, &setting(&p, n), &budget, None).expect("valid");
+        let without = replan_without(&[1, 3], &scheme, &setting(&p, n), &budget, None)
             .expect("two workers are left");
         assert_eq!(all.k(), without.k());
+        assert!(scheme.kind == "bgc" || without.unassigned().is_empty());
         for dead in [1, 3] {
             assert!(without.workers[dead].is_idle());
             assert_eq!(without.workers[dead].straggle_probability, 1.0);
             assert_eq!(without.prediction.weights[dead], f64::INFINITY);
-            assert_eq!(fixed(&without).0[dead], 0.0);
+            if let Decoder::Fixed { weights, .. } = &without.decoder {
+                assert_eq!(weights[dead], 0.0);
+            }
             assert!(without.decoder.weights_for(&[dead], &without).is_err());
         }
         if scheme.kind != "sgd" {
             assert_eq!(without.prediction.bits_per_coordinate_offered, 32.0);
         }
-        let again = replan_without(&[0, 1, 2, 3], &scheme, &setting(&p, 6), &budget, None);
+        let again = replan_without(&[0, 1, 2, 3], &scheme, &setting(&p, n), &budget, None);
         assert_eq!(
             again,
             Err(SettingError::NobodyAlive { workers: 4 }.into()),
@@ -338,6 +420,8 @@ fn unquantized_codecs_fit_the_same_planner() {
             straggle_probabilities: &p,
             phi: &unreachable,
             scaling,
+            compressor_unbiased: true,
+            seed: 0,
         };
         let joint = plan(&SchemeConfig::default(), &setting, &budget, None).expect("valid");
         let osgc = plan(&SchemeConfig::new("osgc"), &setting, &budget, None).expect("valid");
@@ -364,7 +448,7 @@ fn what_is_wrong_is_named() {
     for (message, expected) in [
         (
             failure(&SchemeConfig::new("jiont"), &ok, &budget, None),
-            "find scheme \"jiont\": known schemes are joint, osgc, is-sgd, sgd",
+            "find scheme \"jiont\": known schemes are joint, osgc, is-sgd, sgd, bgc",
         ),
         (
             failure(&joint, &setting(&[0.5, 1.25], 2), &budget, None),

@@ -58,6 +58,8 @@ pub fn plan_with(preset: &Preset, total_bits: u64, dead: &[usize]) -> Plan {
         straggle_probabilities: &p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        compressor_unbiased: true,
+        seed: 0,
     };
     let budget = Budget {
         total_bits,

@@ -220,6 +220,8 @@ fn loss_with_memory(feedback: Option<ErrorFeedback>, bits: u8, iterations: u64) 
         straggle_probabilities: &[0.0; WORKERS],
         phi: &|bits| Preset::Qsgd.phi(bits, dimension),
         scaling: Scaling::Factor(1.0),
+        compressor_unbiased: true,
+        seed: 0,
     };
     let budget = Budget::mean(f64::from(bits), WORKERS, 2, 16);
     let plan =

@@ -48,6 +48,8 @@ fn design(preset: &Preset, bits_per_worker: u64) -> Plan {
         straggle_probabilities: &p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        compressor_unbiased: true,
+        seed: 0,
     };
     let budget = Budget {
         total_bits: bits_per_worker * WORKERS as u64,

@@ -29,6 +29,8 @@ impl From<AllocationMethod> for Method {
 /// All that a plan is made from; kept by the master, which plans again when workers are lost.
 #[derive(Clone, Debug)]
 pub struct PlanInputs {
+    /// Seeds what a scheme draws.
+    pub seed: u64,
     /// n.
     pub partitions: usize,
     /// p_i.
@@ -54,6 +56,7 @@ impl PlanInputs {
     /// As [`straggle_probabilities`].
     pub fn new(config: &Config, dimension: usize) -> Result<Self, ConfigError> {
         Ok(PlanInputs {
+            seed: config.seed,
             partitions: config.partitions,
             straggle_probabilities: straggle_probabilities(config)?,
             preset: config.preset(),
@@ -67,6 +70,7 @@ impl PlanInputs {
                     Construction::Scheme1 => gradient_code::Construction::SchemeOne,
                     Construction::Scheme2 => gradient_code::Construction::SchemeTwo,
                 },
+                ..SchemeConfig::default()
             },
             budget: budget(config),
             scaling: match config.budget.scaling {
@@ -91,6 +95,8 @@ impl PlanInputs {
             straggle_probabilities: &self.straggle_probabilities,
             phi: &phi,
             scaling: self.scaling,
+            compressor_unbiased: true,
+            seed: self.seed,
         };
         gradient_code::replan_without(dead, &self.scheme, &setting, &self.budget, self.two_track)
     }

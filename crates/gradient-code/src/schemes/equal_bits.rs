@@ -3,7 +3,7 @@
 
 /// Bits for workers with these straggle probabilities; ties go to the lower index. `total_bits` must
 /// not exceed what fits the widest code of each.
-pub(super) fn equal_bits(probabilities: &[f64], total_bits: u64) -> Vec<u8> {
+pub(crate) fn equal_bits(probabilities: &[f64], total_bits: u64) -> Vec<u8> {
     let workers = probabilities.len() as u64;
     let Some(base) = total_bits.checked_div(workers) else {
         return Vec::new();

@@ -8,7 +8,8 @@
 
 use bit_allocation::{Problem, allocate, utility};
 
-use super::{Scheme, SchemeConfig};
+use super::allows::unbiased_or_feedback;
+use super::{CompressorTraits, Scheme, SchemeConfig};
 use crate::decoder::Decoder;
 use crate::overlap;
 use crate::planner::{Design, PlanError};
@@ -27,6 +28,10 @@ impl Scheme for Joint {
 
     fn options(&self) -> &'static [&'static str] {
         &["method", "allow_idle"]
+    }
+
+    fn allows(&self, _config: &SchemeConfig, compressor: &CompressorTraits) -> Result<(), String> {
+        unbiased_or_feedback(compressor)
     }
 
     fn design(
@@ -80,6 +85,7 @@ impl Scheme for Joint {
             weights: vec![f64::INFINITY; k],
             eta,
             no_straggling: false,
+            incomplete: false,
         };
         for ((&worker, &bits), &utility) in alive.iter().zip(&allocation.bits).zip(&utilities) {
             design.bits[worker] = bits;

@@ -68,6 +68,7 @@ impl Scheme for Osgc {
             weights: vec![f64::INFINITY; k],
             eta: 0.0,
             no_straggling: false,
+            incomplete: false,
         };
         for ((&worker, &bits), &utility) in alive.iter().zip(&bits).zip(&utilities) {
             design.bits[worker] = bits;

@@ -6,8 +6,7 @@
 //! dead worker (`p_i = 1`) leaves its block to the others.
 
 use super::is_sgd::blocks;
-use super::{Scheme, SchemeConfig};
-use crate::decoder::Decoder;
+use super::{Scheme, SchemeConfig, plain};
 use crate::plan::PASSTHROUGH_BITS;
 use crate::planner::{Design, PlanError};
 use crate::setting::{Budget, Setting};
@@ -34,17 +33,15 @@ impl Scheme for Sgd {
         _budget: &Budget,
     ) -> Result<Design, PlanError> {
         let k = setting.straggle_probabilities.len();
-        let (code, _) = blocks(setting)?;
+        let code = blocks(setting)?;
         Ok(Design {
             code,
             bits: vec![PASSTHROUGH_BITS; k],
-            decoder: Decoder::Fixed {
-                weights: vec![1.0; k],
-                second: None,
-            },
+            decoder: plain(k),
             weights: vec![0.0; k],
             eta: 1.0,
             no_straggling: true,
+            incomplete: false,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! 1. [`Learner`]: a model together with its data. It turns (parameters, iteration, assignment)
 //!    into a coded gradient, and parameters into held-out metrics. `torch-models` implements it
 //!    over libtorch, [`convex`] with plain loops.
+//!    [`Cached`] wraps one for a process that plays many workers.
 //! 2. [`minibatch`]: which samples belong to a partition and which of them an iteration uses, as
 //!    pure functions of the run seed.
 //! 3. [`optimizer`]: SGD, Adam and AdamW as one pass over flat vectors, the two-track second moment
@@ -43,6 +44,7 @@
 //! # }
 //! ```
 
+mod cached;
 pub mod convex;
 mod error;
 mod interface;
@@ -51,6 +53,7 @@ pub mod mlp;
 mod normal;
 pub mod optimizer;
 
+pub use cached::Cached;
 pub use error::LearnerError;
 pub use interface::{Description, Learner, Metric, PartitionLoss, Slot};
 pub use minibatch::MinibatchOrder;

@@ -25,7 +25,7 @@ pub(crate) struct Estimate {
     coded_loss: Vec<f64>,
     /// Per worker: the mean loss over its partitions; NaN when it was not heard of.
     pub worker_loss: Vec<f64>,
-    /// Quantized payload bits of the accepted frames.
+    /// Compressed payload bits of the accepted frames.
     pub payload_bits: u64,
 }
 
@@ -51,21 +51,16 @@ impl Messages {
                 messages.frame_bytes.push(0);
                 continue;
             }
-            let quantizer = preset.quantizer(worker.bits)?;
+            let compressor = preset.compressor(worker.bits, dimension)?;
             let tail = tail_len(worker.assignment.len());
             messages.expected.push(Some(Expected {
                 iteration: 0,
                 worker: i as u32,
-                n: dimension,
-                quantizer,
+                compressor,
                 tail,
             }));
-            messages
-                .payload_bits
-                .push(quantizer.payload_bits(dimension));
-            messages
-                .frame_bytes
-                .push(quantizer.frame_len(dimension, tail));
+            messages.payload_bits.push(compressor.payload_bits());
+            messages.frame_bytes.push(compressor.frame_len(tail));
         }
         Ok(messages)
     }

@@ -167,18 +167,17 @@ impl Engine {
             iteration: task.iteration,
             worker: task.worker,
         };
-        let quantizer = self.preset.quantizer(worker.bits)?;
+        let compressor = self.preset.compressor(worker.bits, self.gradient.len())?;
         let memories = self.memories.as_mut().filter(|_| !task.calibration);
         if let Some(memories) = &memories {
             memories.add(task.worker, task.iteration, &mut self.gradient);
         }
-        quantizer.encode(&id, &self.gradient, &self.tail, frame)?;
+        compressor.encode(&id, &self.gradient, &self.tail, frame)?;
         if let Some(memories) = memories {
             let expected = Expected {
                 iteration: task.iteration,
                 worker: task.worker,
-                n: self.gradient.len(),
-                quantizer,
+                compressor,
                 tail: self.tail.len(),
             };
             memories.sent(task.worker, task.iteration, &self.gradient, |rest| {

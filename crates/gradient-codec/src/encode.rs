@@ -1,14 +1,14 @@
 //! From a vector to a frame.
 
 use crate::checksum;
-use crate::header::{Header, has_header_step};
+use crate::compressor::{Compressor, Operator};
+use crate::header::Header;
 use crate::kernels::Kernels;
 use crate::layout::{BLOCK, HEADER_BYTES, LANES, SEGMENT, Segment};
 use crate::partial;
-use crate::quantizer::{
-    MessageId, Quantizer, Scale, bucket_step, fixed_point_factor, fixed_point_limit, global_step,
-};
+use crate::quantizer::{Coding, MessageId, Quantizer, Scale};
 use crate::random::Keys;
+use crate::sparse;
 use rayon::prelude::*;
 
 /// Why a vector was not encoded. The output buffer is left empty.
@@ -26,11 +26,20 @@ pub enum EncodeError {
         /// The first such value.
         index: usize,
     },
-    /// The coordinates are finite but their scale is not representable in f32.
-    #[error("encode the bucket at coordinate {index}: its scale overflows f32")]
+    /// The coordinates are finite but their scale, or an amplified value, is not representable in
+    /// f32.
+    #[error("encode what begins at coordinate {index}: its scale overflows f32")]
     Overflow {
-        /// First coordinate of the bucket (0 with a global scale).
+        /// First coordinate of the bucket (0 with a global scale), or the amplified coordinate.
         index: usize,
+    },
+    /// The vector has not the compressor's number of coordinates.
+    #[error("encode {found} coordinates with a compressor of {expected}")]
+    Coordinates {
+        /// Coordinates of the vector.
+        found: usize,
+        /// Coordinates of the compressor.
+        expected: usize,
     },
     /// The tail has more than u32::MAX values.
     #[error("encode a tail of {len} values: at most 4294967295 fit the header")]
@@ -40,28 +49,29 @@ pub enum EncodeError {
     },
 }
 
-impl Quantizer {
+impl Compressor {
     /// Encodes `x` (n coordinates) and the unquantized `tail` as one frame in `out`, whose old
-    /// content is replaced and whose length becomes [`Quantizer::frame_len`]; nothing is
+    /// content is replaced and whose length becomes [`Compressor::frame_len`]; nothing is
     /// reallocated if its capacity suffices.
     ///
     /// The bytes depend on the arguments alone: neither on the CPU nor on the number of threads.
     /// Work is split over rayon's current pool.
     ///
     /// # Errors
-    /// A coordinate or tail value that is not finite, or a scale beyond f32; `out` is then empty.
+    /// A coordinate or tail value that is not finite, a scale beyond f32, or a vector of another
+    /// length than the compressor's; `out` is then empty.
     ///
     /// # Example
     /// ```
     /// use gradient_codec::{Expected, Frame, MessageId, Preset};
-    /// let quantizer = Preset::default().quantizer(4)?;
+    /// let compressor = Preset::default().compressor(4, 1000)?;
     /// let id = MessageId { seed: 1, iteration: 7, worker: 3 };
     /// let x: Vec<f32> = (0..1000).map(|i| (i as f32).sin()).collect();
     /// let mut bytes = Vec::new();
-    /// quantizer.encode(&id, &x, &[0.25], &mut bytes)?;
-    /// assert_eq!(bytes.len(), quantizer.frame_len(1000, 1));
+    /// compressor.encode(&id, &x, &[0.25], &mut bytes)?;
+    /// assert_eq!(bytes.len(), compressor.frame_len(1));
     ///
-    /// let expected = Expected { iteration: 7, worker: 3, n: 1000, quantizer, tail: 1 };
+    /// let expected = Expected { iteration: 7, worker: 3, compressor, tail: 1 };
     /// let frame = Frame::parse(&bytes, &expected)?;
     /// let mut sum = vec![0.0; 1000];
     /// frame.accumulate(2.0, &mut sum);
@@ -83,33 +93,64 @@ impl Quantizer {
     }
 }
 
-/// [`Quantizer::encode`] with the loops of one instruction set.
+/// [`Compressor::encode`] with the loops of one instruction set.
 pub(crate) fn encode_with(
     kernels: &'static Kernels,
-    quantizer: &Quantizer,
+    compressor: &Compressor,
     id: &MessageId,
     x: &[f32],
     tail: &[f32],
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    if let Some(index) = tail.iter().position(|v| !v.is_finite()) {
-        return Err(EncodeError::TailNotFinite { index });
-    }
-    let tail_len =
-        u32::try_from(tail.len()).map_err(|_| EncodeError::TailTooLong { len: tail.len() })?;
+    let tail_len = checked_lengths(compressor, x, tail)?;
     // Every byte is written below, so a buffer that already has the length is not cleared first.
-    out.resize(quantizer.frame_len(x.len(), tail.len()), 0);
+    out.resize(compressor.frame_len(tail.len()), 0);
     let (header_bytes, rest) = out.split_at_mut(HEADER_BYTES);
     let (body, tail_bytes) = rest.split_at_mut(rest.len() - 4 * tail.len());
 
-    let mut header = Header::new(quantizer, x.len() as u64, id.iteration, id.worker, tail_len);
-    let body_checksum = if quantizer.is_f32() {
-        encode_f32(kernels, x, body)?
-    } else {
-        if has_header_step(quantizer) {
-            header.step = step_of_whole(kernels, quantizer, x)?;
+    let mut header = Header::new(compressor, id.iteration, id.worker, tail_len);
+    let body_checksum = match compressor.operator() {
+        Operator::Quantizer(quantizer) if quantizer.is_f32() => encode_f32(kernels, x, body)?,
+        Operator::Quantizer(quantizer) => {
+            let step = if quantizer.scale().is_global() {
+                step_of_whole(kernels, &quantizer, x)?
+            } else {
+                0.0
+            };
+            let quantize = Quantize {
+                kernels,
+                quantizer,
+                keys: Keys::new(id.rounding_key()),
+                step,
+                shrinkage: compressor.shrinkage(x),
+            };
+            header.step = step * quantize.shrinkage;
+            quantize.body(x, body)?
         }
-        encode_body(kernels, quantizer, id, header.step, x, body)?
+        Operator::TopK { entries } => {
+            refuse_not_finite(kernels, x)?;
+            let indices = sparse::largest(x, entries as usize);
+            let (values, index_bytes) = body.split_at_mut(4 * indices.len());
+            for (bytes, i) in values.as_chunks_mut::<4>().0.iter_mut().zip(&indices) {
+                *bytes = x[*i].to_le_bytes();
+            }
+            sparse::write_indices(&indices, compressor.index_bits(), index_bytes);
+            crc32c::crc32c(body)
+        }
+        Operator::RandK { entries } => {
+            refuse_not_finite(kernels, x)?;
+            header.key = id.coordinates_key();
+            let gain = compressor.gain();
+            let indices = sparse::random_coordinates(header.key, x.len(), entries as usize);
+            for (bytes, i) in body.as_chunks_mut::<4>().0.iter_mut().zip(indices) {
+                let value = amplified(x[i], gain);
+                if !value.is_finite() {
+                    return Err(EncodeError::Overflow { index: i });
+                }
+                *bytes = value.to_le_bytes();
+            }
+            crc32c::crc32c(body)
+        }
     };
     for (bytes, v) in tail_bytes.as_chunks_mut::<4>().0.iter_mut().zip(tail) {
         *bytes = v.to_le_bytes();
@@ -119,32 +160,78 @@ pub(crate) fn encode_with(
     Ok(())
 }
 
-/// Eq 3's step: norm over levels, the norm summed segment by segment in order.
+/// The tail's length as the header has it, if lengths and tail are what can be encoded.
+pub(crate) fn checked_lengths(
+    compressor: &Compressor,
+    x: &[f32],
+    tail: &[f32],
+) -> Result<u32, EncodeError> {
+    if x.len() != compressor.coordinates() {
+        return Err(EncodeError::Coordinates {
+            found: x.len(),
+            expected: compressor.coordinates(),
+        });
+    }
+    if let Some(index) = tail.iter().position(|v| !v.is_finite()) {
+        return Err(EncodeError::TailNotFinite { index });
+    }
+    u32::try_from(tail.len()).map_err(|_| EncodeError::TailTooLong { len: tail.len() })
+}
+
+/// A coordinate of rand-K on the wire: the product rounded once.
+pub(crate) fn amplified(x: f32, gain: f64) -> f32 {
+    (f64::from(x) * gain) as f32
+}
+
+/// The step that serves the whole vector: from its norm, its mean magnitude or its largest one.
+/// Sums go segment by segment in order.
 fn step_of_whole(
     kernels: &'static Kernels,
     quantizer: &Quantizer,
     x: &[f32],
 ) -> Result<f32, EncodeError> {
     let per_task = checksum::segments_per_task(x.len());
-    let mut sums = vec![0f64; x.len().div_ceil(SEGMENT)];
-    sums.par_chunks_mut(per_task)
+    let mut parts = vec![0f64; x.len().div_ceil(SEGMENT)];
+    parts
+        .par_chunks_mut(per_task)
         .zip(x.par_chunks(per_task * SEGMENT))
-        .for_each(|(sums, x)| {
-            for (sum, x) in sums.iter_mut().zip(x.chunks(SEGMENT)) {
-                *sum = kernels.sum_squares(x);
+        .for_each(|(parts, x)| {
+            for (part, x) in parts.iter_mut().zip(x.chunks(SEGMENT)) {
+                *part = match quantizer.scale() {
+                    Scale::GlobalMax => f64::from(f32::from_bits(kernels.max_abs_bits(x))),
+                    Scale::GlobalMean => kernels.sum_abs(x),
+                    _ => kernels.sum_squares(x),
+                };
             }
         });
-    let norm = sums.iter().sum::<f64>().sqrt();
-    if !norm.is_finite() {
-        // Squares of finite f32 cannot overflow f64.
+    // Not `sum()`, whose empty sum is -0.
+    let sum = || parts.iter().fold(0.0, |sum, part| sum + part);
+    let scale = match quantizer.scale() {
+        // A NaN is no larger than anything: look for it by itself.
+        Scale::GlobalMax if parts.iter().all(|part| part.is_finite()) => {
+            parts.iter().copied().fold(0.0, f64::max)
+        }
+        Scale::GlobalMax => f64::NAN,
+        Scale::GlobalMean => sum() / x.len().max(1) as f64,
+        _ => sum().sqrt(),
+    };
+    if !scale.is_finite() {
+        // Sums of finite f32 and of their squares cannot overflow f64.
         return Err(not_finite(x, 0));
     }
-    let step = global_step(norm, quantizer.levels());
+    let step = quantizer.step(scale);
     if step.is_finite() {
         Ok(step)
     } else {
         Err(EncodeError::Overflow { index: 0 })
     }
+}
+
+/// Refuses the first coordinate that is not finite.
+fn refuse_not_finite(kernels: &'static Kernels, x: &[f32]) -> Result<(), EncodeError> {
+    let is_bad = |x: &&[f32]| kernels.max_abs_bits(x) >= f32::INFINITY.to_bits();
+    let bad = x.chunks(BLOCK).enumerate().find(|(_, x)| is_bad(x));
+    bad.map_or(Ok(()), |(i, x)| Err(not_finite(x, i * BLOCK)))
 }
 
 /// The error for `x`, which starts at coordinate `offset` and holds one that is not finite.
@@ -155,125 +242,120 @@ fn not_finite(x: &[f32], offset: usize) -> EncodeError {
     }
 }
 
-/// Writes the segments; returns the checksum of `body`.
-fn encode_body(
+/// Writes bodies of blocks.
+struct Quantize {
     kernels: &'static Kernels,
-    quantizer: &Quantizer,
-    id: &MessageId,
-    header_step: f32,
-    x: &[f32],
-    body: &mut [u8],
-) -> Result<u32, EncodeError> {
-    let keys = Keys::new(id.rounding_key());
-    let per_task = checksum::segments_per_task(x.len());
-    let segment_bytes = Segment::new(quantizer, SEGMENT).bytes();
-    let pieces = body
-        .par_chunks_mut(per_task * segment_bytes)
-        .zip(x.par_chunks(per_task * SEGMENT))
-        .enumerate()
-        .map(|(task, (bytes, x))| {
-            let mut crc = 0;
-            let first = task * per_task;
-            let segments = bytes.chunks_mut(segment_bytes).zip(x.chunks(SEGMENT));
-            for (index, (bytes, x)) in segments.enumerate() {
-                let start = (first + index) * SEGMENT;
-                encode_segment(kernels, quantizer, &keys, header_step, start, x, bytes)?;
-                crc = crc32c::crc32c_append(crc, bytes);
-            }
-            Ok((crc, bytes.len()))
-        })
-        .collect::<Vec<Result<_, EncodeError>>>();
-    // The first error in coordinate order, whichever thread met one first.
-    let pieces = pieces.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(checksum::concatenated(pieces))
+    quantizer: Quantizer,
+    keys: Keys,
+    /// The step of a global scale.
+    step: f32,
+    /// What a step is multiplied by on the wire.
+    shrinkage: f32,
 }
 
-/// Writes one segment: its bucket steps, then its blocks. `start` is its first coordinate.
-fn encode_segment(
-    kernels: &'static Kernels,
-    quantizer: &Quantizer,
-    keys: &Keys,
-    header_step: f32,
-    start: usize,
-    x: &[f32],
-    bytes: &mut [u8],
-) -> Result<(), EncodeError> {
-    let segment = Segment::new(quantizer, x.len());
-    let (step_bytes, block_bytes) = bytes.split_at_mut(segment.step_bytes);
-    step_bytes.fill(0);
-    let bucket = quantizer.bucket().map_or(SEGMENT, |b| b as usize);
-    let mut blocks = block_bytes.chunks_mut(segment.block_bytes());
-    let mut y = [0u32; BLOCK];
-    for (j, x) in x.chunks(bucket).enumerate() {
-        let start = start + j * bucket;
-        let step = match quantizer.scale() {
-            Scale::GlobalL2 | Scale::None => header_step,
-            scale => {
-                let step = step_of_bucket(kernels, scale, quantizer.levels(), start, x)?;
-                step_bytes[4 * j..4 * j + 4].copy_from_slice(&step.to_le_bytes());
+impl Quantize {
+    /// Writes the segments; returns the checksum of `body`.
+    fn body(&self, x: &[f32], body: &mut [u8]) -> Result<u32, EncodeError> {
+        let per_task = checksum::segments_per_task(x.len());
+        let segment_bytes = Segment::new(&self.quantizer, SEGMENT).bytes();
+        let pieces = body
+            .par_chunks_mut(per_task * segment_bytes)
+            .zip(x.par_chunks(per_task * SEGMENT))
+            .enumerate()
+            .map(|(task, (bytes, x))| {
+                let mut crc = 0;
+                let first = task * per_task;
+                let segments = bytes.chunks_mut(segment_bytes).zip(x.chunks(SEGMENT));
+                for (index, (bytes, x)) in segments.enumerate() {
+                    self.segment((first + index) * SEGMENT, x, bytes)?;
+                    crc = crc32c::crc32c_append(crc, bytes);
+                }
+                Ok((crc, bytes.len()))
+            })
+            .collect::<Vec<Result<_, EncodeError>>>();
+        // The first error in coordinate order, whichever thread met one first.
+        let pieces = pieces.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(checksum::concatenated(pieces))
+    }
+
+    /// Writes one segment: its bucket steps, then its blocks. `start` is its first coordinate.
+    fn segment(&self, start: usize, x: &[f32], bytes: &mut [u8]) -> Result<(), EncodeError> {
+        let segment = Segment::new(&self.quantizer, x.len());
+        let (step_bytes, block_bytes) = bytes.split_at_mut(segment.step_bytes);
+        step_bytes.fill(0);
+        let bucket = self.quantizer.bucket().map_or(SEGMENT, |b| b as usize);
+        let mut blocks = block_bytes.chunks_mut(segment.block_bytes());
+        let mut y = [0u32; BLOCK];
+        for (j, x) in x.chunks(bucket).enumerate() {
+            let start = start + j * bucket;
+            let step = if self.quantizer.bucket().is_some() {
+                let step = self.step_of_bucket(start, x)?;
+                let sent = step * self.shrinkage;
+                step_bytes[4 * j..4 * j + 4].copy_from_slice(&sent.to_le_bytes());
                 step
-            }
-        };
-        let factor = fixed_point_factor(step, quantizer.bits());
-        let limit = fixed_point_limit(quantizer.levels(), quantizer.bits());
-        let (full, rest) = x.as_chunks::<BLOCK>();
-        let mut block = (start / BLOCK) as u64;
-        for (x, bytes) in full.iter().zip(&mut blocks) {
-            if step == 0.0 {
-                bytes.fill(0);
             } else {
-                kernels.fill(quantizer.generator(), keys, block, &mut y);
-                kernels.quantize(x, factor, limit, quantizer.bits(), &mut y);
-                kernels.pack(quantizer.bits(), &y, bytes);
+                self.step
+            };
+            let factor = self.quantizer.fixed_point_factor(step);
+            let (full, rest) = x.as_chunks::<BLOCK>();
+            let mut block = (start / BLOCK) as u64;
+            for (x, bytes) in full.iter().zip(&mut blocks) {
+                if step == 0.0 {
+                    bytes.fill(0);
+                } else {
+                    self.codes(factor, block, x, &mut y);
+                    self.kernels.pack(self.quantizer.bits(), &y, bytes);
+                }
+                block += 1;
             }
-            block += 1;
+            if !rest.is_empty()
+                && let Some(bytes) = blocks.next()
+            {
+                let mut packed = [0; 4 * LANES * 16];
+                let packed = &mut packed[..segment.block_bytes()];
+                if step != 0.0 {
+                    self.codes(factor, block, &partial::spread(rest), &mut y);
+                    partial::clear_padding(&mut y, rest.len());
+                    self.kernels.pack(self.quantizer.bits(), &y, packed);
+                }
+                partial::gather_words(packed, segment.partial_lanes, bytes);
+            }
         }
-        if !rest.is_empty()
-            && let Some(bytes) = blocks.next()
-        {
-            let mut packed = [0; 4 * LANES * 16];
-            let packed = &mut packed[..segment.block_bytes()];
-            kernels.fill(quantizer.generator(), keys, block, &mut y);
-            kernels.quantize(
-                &partial::spread(rest),
-                factor,
-                limit,
-                quantizer.bits(),
-                &mut y,
-            );
-            kernels.pack(quantizer.bits(), &y, packed);
-            partial::gather_words(packed, segment.partial_lanes, bytes);
+        Ok(())
+    }
+
+    /// The codes of one block, counted through the frame: the top bits of each `y`.
+    #[inline]
+    fn codes(&self, factor: f32, block: u64, x: &[f32; BLOCK], y: &mut [u32; BLOCK]) {
+        let (kernels, quantizer) = (self.kernels, &self.quantizer);
+        if quantizer.draws() {
+            kernels.fill(quantizer.generator(), &self.keys, block, y);
+        }
+        let limit = quantizer.fixed_point_limit();
+        match quantizer.coding() {
+            Coding::Sign => kernels.signs(x, y),
+            Coding::StochasticSign => kernels.round_signs(x, factor, limit, y),
+            _ => kernels.quantize(x, factor, limit, quantizer.bits(), y),
         }
     }
-    Ok(())
-}
 
-/// The step of one bucket, refusing what is not finite.
-fn step_of_bucket(
-    kernels: &'static Kernels,
-    scale: Scale,
-    levels: u32,
-    start: usize,
-    x: &[f32],
-) -> Result<f32, EncodeError> {
-    let scale = if scale == Scale::BucketMax {
-        let scale = f32::from_bits(kernels.max_abs_bits(x));
+    /// The step of one bucket, refusing what is not finite.
+    fn step_of_bucket(&self, start: usize, x: &[f32]) -> Result<f32, EncodeError> {
+        let kernels = self.kernels;
+        let scale = match self.quantizer.scale() {
+            Scale::BucketMax => f64::from(f32::from_bits(kernels.max_abs_bits(x))),
+            Scale::BucketMean => kernels.sum_abs(x) / x.len() as f64,
+            _ => kernels.sum_squares(x).sqrt(),
+        };
         if !scale.is_finite() {
             return Err(not_finite(x, start));
         }
-        scale
-    } else {
-        let norm = kernels.sum_squares(x).sqrt();
-        if !norm.is_finite() {
-            return Err(not_finite(x, start));
+        let step = self.quantizer.step(scale);
+        if step.is_finite() {
+            Ok(step)
+        } else {
+            Err(EncodeError::Overflow { index: start })
         }
-        norm as f32
-    };
-    let step = bucket_step(scale, levels);
-    if step.is_finite() {
-        Ok(step)
-    } else {
-        Err(EncodeError::Overflow { index: start })
     }
 }
 

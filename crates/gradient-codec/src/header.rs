@@ -4,30 +4,37 @@
 //! |---|---|---|
 //! | 0 | 4 bytes | magic `GCDF` |
 //! | 4 | u16 | version, 1 |
-//! | 6 | u8 | bits per coordinate: 2..=16, or 32 for raw f32 |
-//! | 7 | u8 | scale: 0 none, 1 bucket max, 2 bucket l2, 3 global l2 (4 global max, reserved) |
-//! | 8 | u8 | levels: 0 raw f32, 1 uniform with a zero level (2 mid-rise, 3 Lloyd-Max, reserved) |
-//! | 9 | u8 | generator: 0 none (raw f32), 1 Philox4x32-7, 2 ARS-5 |
+//! | 6 | u8 | bits per value: 1 signs, 2..=16 levels, 32 for raw f32 and sparse frames |
+//! | 7 | u8 | scale: 0 none, 1 bucket max, 2 bucket l2, 3 global l2, 4 global max, 5 bucket mean, 6 global mean |
+//! | 8 | u8 | levels: 0 raw f32, 1 uniform with a zero level, 4 sign, 5 stochastic sign, 6 top-K, 7 rand-K (2 mid-rise, 3 Lloyd-Max, reserved) |
+//! | 9 | u8 | generator: 0 none (nothing is drawn), 1 Philox4x32-7, 2 ARS-5 |
 //! | 10 | u8 | log2 bucket; 0 without buckets |
-//! | 11 | u8 | log2 segment, 16; 0 for raw f32 |
-//! | 12 | u32 | flags: bit 0 reserved for a randomised rotation, all others 0 |
+//! | 11 | u8 | log2 segment, 16; 0 for raw f32 and sparse frames |
+//! | 12 | u32 | flags: bit 0 reserved for a randomised rotation, bit 1 shrunk, all others 0 |
 //! | 16 | u64 | n, coordinates |
 //! | 24 | u64 | iteration |
 //! | 32 | u32 | worker |
 //! | 36 | u32 | tail length, in f32 |
-//! | 40 | u64 | rotation seed; 0 without a rotation |
+//! | 40 | u64 | rand-K: key of the coordinates; 0 otherwise |
 //! | 48 | f32 | step of a global scale; 0 otherwise |
-//! | 52 | u32 | reserved, 0 |
+//! | 52 | u32 | entries of a sparse frame; 0 otherwise |
 //! | 56 | u32 | CRC32C of everything after the header |
 //! | 60 | u32 | CRC32C of bytes 0..60 |
 
+use crate::compressor::{Compressor, Operator};
 use crate::layout::{HEADER_BYTES, LOG2_SEGMENT};
-use crate::quantizer::{Quantizer, Scale};
+use crate::quantizer::{Coding, Generator, Scale};
 
 /// First bytes of every frame.
 pub(crate) const MAGIC: [u8; 4] = *b"GCDF";
 /// Version of the frame format.
 pub(crate) const VERSION: u16 = 1;
+/// The flag of shrunk frames.
+pub(crate) const SHRUNK: u32 = 1 << 1;
+
+/// Levels kinds of sparse frames; those of quantizers are [`Coding`]'s numbers.
+const TOP_K: u8 = 6;
+const RAND_K: u8 = 7;
 
 /// The fields of a header, unchecked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,35 +52,54 @@ pub(crate) struct Header {
     pub iteration: u64,
     pub worker: u32,
     pub tail: u32,
-    pub rotation_seed: u64,
+    pub key: u64,
     pub step: f32,
-    pub reserved: u32,
+    pub entries: u32,
     pub payload_checksum: u32,
 }
 
 impl Header {
-    /// The header of a message; its step and checksum are still to be filled in.
-    pub fn new(quantizer: &Quantizer, n: u64, iteration: u64, worker: u32, tail: u32) -> Self {
-        let raw = quantizer.is_f32();
-        Self {
+    /// The header of a message; its step, key and checksum are still to be filled in.
+    pub fn new(compressor: &Compressor, iteration: u64, worker: u32, tail: u32) -> Self {
+        let mut header = Self {
             magic: MAGIC,
             version: VERSION,
-            bits: quantizer.bits(),
-            scale: quantizer.scale() as u8,
-            levels: u8::from(!raw),
-            generator: if raw { 0 } else { quantizer.generator() as u8 },
-            log2_bucket: quantizer.bucket().map_or(0, |b| b.trailing_zeros() as u8),
-            log2_segment: if raw { 0 } else { LOG2_SEGMENT as u8 },
-            flags: 0,
-            n,
+            bits: 32,
+            scale: Scale::None as u8,
+            levels: 0,
+            generator: 0,
+            log2_bucket: 0,
+            log2_segment: 0,
+            flags: if compressor.is_shrunk() { SHRUNK } else { 0 },
+            n: compressor.coordinates() as u64,
             iteration,
             worker,
             tail,
-            rotation_seed: 0,
+            key: 0,
             step: 0.0,
-            reserved: 0,
+            entries: compressor.entries().unwrap_or(0),
             payload_checksum: 0,
+        };
+        match compressor.operator() {
+            Operator::Quantizer(quantizer) => {
+                header.bits = quantizer.bits();
+                header.scale = quantizer.scale() as u8;
+                header.levels = quantizer.coding() as u8;
+                if quantizer.draws() {
+                    header.generator = quantizer.generator() as u8;
+                }
+                header.log2_bucket = quantizer.bucket().map_or(0, |b| b.trailing_zeros() as u8);
+                if quantizer.coding() != Coding::F32 {
+                    header.log2_segment = LOG2_SEGMENT as u8;
+                }
+            }
+            Operator::TopK { .. } => header.levels = TOP_K,
+            Operator::RandK { .. } => {
+                header.levels = RAND_K;
+                header.generator = Generator::Philox as u8;
+            }
         }
+        header
     }
 
     /// The bytes, with their own checksum.
@@ -89,9 +115,9 @@ impl Header {
         put(24, &self.iteration.to_le_bytes());
         put(32, &self.worker.to_le_bytes());
         put(36, &self.tail.to_le_bytes());
-        put(40, &self.rotation_seed.to_le_bytes());
+        put(40, &self.key.to_le_bytes());
         put(48, &self.step.to_le_bytes());
-        put(52, &self.reserved.to_le_bytes());
+        put(52, &self.entries.to_le_bytes());
         put(56, &self.payload_checksum.to_le_bytes());
         let checksum = crc32c::crc32c(&bytes[..60]);
         bytes[60..].copy_from_slice(&checksum.to_le_bytes());
@@ -119,31 +145,25 @@ impl Header {
             iteration: u64_at(24),
             worker: u32_at(32),
             tail: u32_at(36),
-            rotation_seed: u64_at(40),
+            key: u64_at(40),
             step: f32::from_le_bytes(take(bytes, 48)),
-            reserved: u32_at(52),
+            entries: u32_at(52),
             payload_checksum: u32_at(56),
         };
         (header, crc32c::crc32c(&bytes[..60]) == u32_at(60))
     }
 }
 
-/// Whether a frame with this scale carries one step in its header.
-pub(crate) fn has_header_step(quantizer: &Quantizer) -> bool {
-    quantizer.scale() == Scale::GlobalL2
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Generator;
+    use crate::{OneBitScale, Quantizer};
 
     #[test]
     fn fields_lie_where_the_contract_says() {
         let q = Quantizer::new(Scale::BucketL2, 1024, 7, Generator::Philox).unwrap();
         let mut header = Header::new(
-            &q,
-            0x0102_0304_0506_0708,
+            &q.compressor(0x0102_0304_0506_0708),
             0x1112_1314_1516_1718,
             0x2122_2324,
             0x3132_3334,
@@ -162,8 +182,40 @@ mod tests {
     }
 
     #[test]
+    fn new_kinds_lie_where_the_contract_says() {
+        let kind = |compressor: Compressor| {
+            let bytes = Header::new(&compressor, 0, 0, 0).to_bytes();
+            let entries = u32::from_le_bytes([bytes[52], bytes[53], bytes[54], bytes[55]]);
+            ([6, 7, 8, 9, 10, 11, 12].map(|at: usize| bytes[at]), entries)
+        };
+        let one_bit = |scale| Quantizer::one_bit(scale, Generator::Ars).compressor(700);
+        for (compressor, wanted) in [
+            (
+                Quantizer::sign(512).unwrap().compressor(700),
+                ([1, 5, 4, 0, 9, 16, 0], 0),
+            ),
+            (
+                Quantizer::sign(0).unwrap().compressor(700),
+                ([1, 6, 4, 0, 0, 16, 0], 0),
+            ),
+            (one_bit(OneBitScale::Max), ([1, 4, 5, 2, 0, 16, 0], 0)),
+            (one_bit(OneBitScale::L2), ([1, 3, 5, 2, 0, 16, 0], 0)),
+            (
+                Compressor::top_k(7, 700).unwrap(),
+                ([32, 0, 6, 0, 0, 0, 0], 7),
+            ),
+            (
+                Compressor::rand_k(7, 700).unwrap().with_shrink(true),
+                ([32, 0, 7, 1, 0, 0, 2], 7),
+            ),
+        ] {
+            assert_eq!(kind(compressor), wanted, "{compressor:?}");
+        }
+    }
+
+    #[test]
     fn any_flipped_bit_breaks_the_checksum() {
-        let header = Header::new(&Quantizer::f32(), 5, 6, 7, 8).to_bytes();
+        let header = Header::new(&Quantizer::f32().compressor(5), 6, 7, 8).to_bytes();
         for bit in 0..8 * HEADER_BYTES {
             let mut flipped = header;
             flipped[bit / 8] ^= 1 << (bit % 8);

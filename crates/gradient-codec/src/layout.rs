@@ -1,14 +1,17 @@
-//! Where every byte of a frame lies: a pure function of (quantizer, n, tail length).
+//! Where every byte of a frame lies: a pure function of (compressor, tail length).
 //!
 //! ```text
 //! frame   = header (64 bytes) | body | tail (4 bytes per f32)
 //! body    = segments of 65,536 coordinates, the last one shorter      (32-bit frames: n raw f32)
 //! segment = bucket steps (f32 each, zero-padded to 64 bytes; none with a global scale) | blocks
 //! block   = 512 coordinates = 32 rows x 16 lanes, coordinate 16 row + lane, 64 * bits bytes
+//! sparse body = K values (f32 each) | K indices of ceil(log2 n) bits, to a whole byte (top-K only)
 //! the last block of a frame, rem < 512 coordinates, has lanes = ceil(rem / 32) instead of 16
 //! ```
 
+use crate::compressor::{Compressor, Operator};
 use crate::quantizer::Quantizer;
+use crate::sparse;
 use std::ops::Range;
 
 /// Bytes of the header.
@@ -83,19 +86,27 @@ impl Segment {
 }
 
 /// Bytes of the body, or `None` where they do not fit 64 bits.
-pub(crate) fn body_bytes(quantizer: &Quantizer, n: u64) -> Option<u64> {
+pub(crate) fn body_bytes(compressor: &Compressor) -> Option<u64> {
+    let n = compressor.coordinates() as u64;
+    let quantizer = match compressor.operator() {
+        Operator::Quantizer(quantizer) => quantizer,
+        Operator::TopK { entries } | Operator::RandK { entries } => {
+            let indices = sparse::index_bytes(entries, compressor.index_bits());
+            return Some(4 * u64::from(entries) + indices);
+        }
+    };
     if quantizer.is_f32() {
         return n.checked_mul(4);
     }
-    let full = Segment::new(quantizer, SEGMENT).bytes() as u64;
-    let last = Segment::new(quantizer, (n % SEGMENT as u64) as usize).bytes() as u64;
+    let full = Segment::new(&quantizer, SEGMENT).bytes() as u64;
+    let last = Segment::new(&quantizer, (n % SEGMENT as u64) as usize).bytes() as u64;
     (n / SEGMENT as u64).checked_mul(full)?.checked_add(last)
 }
 
 /// Bytes of the whole frame, or `None` where they do not fit `usize`.
-pub(crate) fn frame_bytes(quantizer: &Quantizer, n: usize, tail: usize) -> Option<usize> {
+pub(crate) fn frame_bytes(compressor: &Compressor, tail: usize) -> Option<usize> {
     let tail = (tail as u64).checked_mul(4)?;
-    let total = body_bytes(quantizer, n as u64)?
+    let total = body_bytes(compressor)?
         .checked_add(tail)?
         .checked_add(HEADER_BYTES as u64)?;
     usize::try_from(total).ok()
@@ -113,14 +124,17 @@ mod tests {
         assert_eq!(Segment::new(&bucketed, SEGMENT).bytes(), 512 + 128 * 64 * 4);
         // 3 buckets: 12 bytes padded to 64; two blocks; 1 coordinate left: one lane of 4 words.
         assert_eq!(Segment::new(&bucketed, 1025).bytes(), 64 + 2 * 256 + 16);
-        assert_eq!(bucketed.frame_len(0, 0), 64);
-        assert_eq!(bucketed.frame_len(1025, 3), 64 + 64 + 512 + 16 + 12);
+        assert_eq!(bucketed.compressor(0).frame_len(0), 64);
+        assert_eq!(
+            bucketed.compressor(1025).frame_len(3),
+            64 + 64 + 512 + 16 + 12
+        );
         let global = Quantizer::new(Scale::GlobalL2, 0, 3, Generator::default()).unwrap();
         assert_eq!(
-            global.frame_len(SEGMENT + 33, 0),
+            global.compressor(SEGMENT + 33).frame_len(0),
             64 + 128 * 64 * 3 + 4 * 2 * 3
         );
-        assert_eq!(Quantizer::f32().frame_len(5, 2), 64 + 20 + 8);
+        assert_eq!(Quantizer::f32().compressor(5).frame_len(2), 64 + 20 + 8);
     }
 
     #[test]
@@ -128,7 +142,7 @@ mod tests {
         let q = Quantizer::new(Scale::BucketMax, 512, 16, Generator::default()).unwrap();
         for n in [usize::MAX, usize::MAX / 2, usize::MAX / 2 - 64] {
             for tail in [0, usize::MAX / 4, usize::MAX] {
-                let len = q.frame_len(n, tail);
+                let len = q.compressor(n).frame_len(tail);
                 assert!(len == usize::MAX || len > n);
             }
         }

@@ -2,10 +2,21 @@
 //! straight into an accumulator.
 //!
 //! From the bottom up: [`layout`] says where every byte of a frame lies, [`random`] defines the
-//! random bits of stochastic rounding, [`reference`](mod@reference) is the format as slow loops, [`Quantizer`] encodes
-//! to the same bytes with vectorised loops chosen at run time, [`Frame`] checks what arrived against what was planned
-//! and folds it into a sum, and [`Preset`] names the quantizers and bounds their error.
-//! `docs/format.md` is the contract in prose.
+//! random bits of stochastic rounding, [`reference`](mod@reference) is the format as slow loops. A [`Compressor`]
+//! (a [`Quantizer`] or a sparsifier, for vectors of n coordinates) encodes to the same bytes with
+//! vectorised loops chosen at run time, [`Frame`] checks what arrived against what was planned and folds
+//! it into a sum, and [`Preset`] names the compressors and bounds their error. `docs/format.md` is the
+//! contract in prose.
+//!
+//! | preset | bits per coordinate | unbiased | contractive |
+//! |---|---|---|---|
+//! | `qsgd`, `qsgd-bucketed` | 2..=16 as planned | yes | at enough bits |
+//! | `one-bit` | 1 | yes | no |
+//! | `rand-k` | 32 K / n | yes | for K > n/2 |
+//! | `sign` | 1 | no | yes |
+//! | `top-k` | (32 + ceil(log2 n)) K / n | no | yes |
+//!
+//! The unbiased ones become contractions when they are shrunk ([`Compressor::with_shrink`]).
 //!
 //! Everything is a pure function of its arguments: the same bytes and sums on any CPU and with any
 //! number of threads.
@@ -13,33 +24,34 @@
 //! ```
 //! use gradient_codec::{Expected, Frame, MessageId, Preset, accumulate_many};
 //!
-//! let (n, quantizer) = (10_000, Preset::default().quantizer(4)?);
+//! let (n, compressor) = (10_000, Preset::default().compressor(4, 10_000)?);
 //! let gradient: Vec<f32> = (0..n).map(|i| (i as f32 * 0.01).cos()).collect();
 //!
 //! // Two workers send the same gradient, each with its own rounding.
 //! let mut messages = [Vec::new(), Vec::new()];
 //! for (worker, bytes) in messages.iter_mut().enumerate() {
 //!     let id = MessageId { seed: 42, iteration: 0, worker: worker as u32 };
-//!     quantizer.encode(&id, &gradient, &[], bytes)?;
+//!     compressor.encode(&id, &gradient, &[], bytes)?;
 //! }
 //!
 //! // The master checks both frames and adds them, half each, in one pass.
 //! let mut mean = vec![0.0; n];
 //! let mut frames = Vec::new();
 //! for (worker, bytes) in messages.iter().enumerate() {
-//!     let expected = Expected { iteration: 0, worker: worker as u32, n, quantizer, tail: 0 };
+//!     let expected = Expected { iteration: 0, worker: worker as u32, compressor, tail: 0 };
 //!     frames.push((Frame::parse(bytes, &expected)?, 0.5));
 //! }
 //! accumulate_many(&frames, &mut mean);
 //!
 //! let squares = |x: &[f32]| x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
 //! let error: Vec<f32> = mean.iter().zip(&gradient).map(|(a, b)| a - b).collect();
-//! let phi = quantizer.distortion(&gradient);
+//! let phi = compressor.distortion(&gradient);
 //! assert!((squares(&error) / squares(&gradient) / (phi / 2.0) - 1.0).abs() < 0.1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod checksum;
+mod compressor;
 mod distortion;
 mod encode;
 mod frame;
@@ -51,13 +63,15 @@ mod preset;
 mod quantizer;
 pub mod random;
 pub mod reference;
+mod sparse;
 #[cfg(test)]
 mod tests;
 
+pub use compressor::{Compressor, Operator};
 pub use encode::EncodeError;
 pub use frame::{Expected, Frame, FrameError, accumulate_many};
-pub use preset::{BucketNorm, Preset, PresetError};
-pub use quantizer::{Generator, MessageId, Quantizer, QuantizerError, Scale};
+pub use preset::{BucketNorm, Preset, PresetError, Widths};
+pub use quantizer::{Coding, Generator, MessageId, OneBitScale, Quantizer, QuantizerError, Scale};
 
 /// The instruction set whose loops this CPU runs: `avx512`, `avx2` or `portable`.
 pub fn instruction_set() -> &'static str {

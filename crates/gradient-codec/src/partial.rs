@@ -29,6 +29,17 @@ pub fn gather(block: &[f32; BLOCK], x: &mut [f32]) {
     }
 }
 
+/// Zeroes what lies behind the `coordinates` of a partial block.
+pub fn clear_padding(y: &mut [u32; BLOCK], coordinates: usize) {
+    let lanes = coordinates.div_ceil(ROWS);
+    for (i, y) in y.iter_mut().enumerate() {
+        let (row, lane) = (i / LANES, i % LANES);
+        if lane >= lanes || lanes * row + lane >= coordinates {
+            *y = 0;
+        }
+    }
+}
+
 /// Packed words of a partial block (`4 * lanes * bits` bytes) spread over those of a full one.
 pub fn spread_words(bytes: &[u8], lanes: usize, full: &mut [u8]) {
     full.fill(0);

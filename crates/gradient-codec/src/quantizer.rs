@@ -1,6 +1,5 @@
 //! What a message is quantized with: scale, width, bucket and rounding generator.
 
-use crate::layout;
 use serde::{Deserialize, Serialize};
 
 /// What the quantization step is taken from.
@@ -16,6 +15,45 @@ pub enum Scale {
     BucketL2 = 2,
     /// Euclidean norm of the whole vector: the operator of Song & Choi (2605.15890), eqs 3-4.
     GlobalL2 = 3,
+    /// Largest magnitude of the whole vector (stochastic signs).
+    GlobalMax = 4,
+    /// Mean magnitude of each bucket (signs).
+    BucketMean = 5,
+    /// Mean magnitude of the whole vector (signs).
+    GlobalMean = 6,
+}
+
+impl Scale {
+    /// Whether one step, in the header, serves the whole vector.
+    pub(crate) fn is_global(self) -> bool {
+        matches!(self, Self::GlobalL2 | Self::GlobalMax | Self::GlobalMean)
+    }
+}
+
+/// What the codes of a quantizer stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Coding {
+    /// Raw f32, no codes.
+    F32 = 0,
+    /// Multiples `-s..=s` of the step, stochastically rounded: unbiased.
+    Uniform = 1,
+    /// `+step` where `x >= 0`, `-step` elsewhere: biased, contractive.
+    Sign = 4,
+    /// `+step` with probability `(1 + x/step)/2`, `-step` otherwise: unbiased.
+    StochasticSign = 5,
+}
+
+/// What one-bit stochastic quantization takes its scale from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OneBitScale {
+    /// Largest magnitude: the least scale that stays unbiased, hence the least variance.
+    #[default]
+    Max,
+    /// Euclidean norm.
+    L2,
 }
 
 /// Where the random bits of stochastic rounding come from. The decoder needs neither.
@@ -49,6 +87,13 @@ impl MessageId {
     pub fn rounding_key(&self) -> [u32; 4] {
         counter_rng::rounding_key(self.seed, self.iteration, u64::from(self.worker))
     }
+
+    /// The 64-bit key of rand-K's coordinates: the first two words of the rounding key, which
+    /// nothing else uses in such a message.
+    pub fn coordinates_key(&self) -> u64 {
+        let key = self.rounding_key();
+        u64::from(key[1]) << 32 | u64::from(key[0])
+    }
 }
 
 /// Settings that no quantizer has.
@@ -66,17 +111,60 @@ pub enum QuantizerError {
         /// The size asked for.
         bucket: u32,
     },
+    /// The group of a sign quantizer is not 0 or a power of two in 512..=65536.
+    #[error(
+        "take signs in groups of {group} coordinates: sizes are powers of two from 512 to 65536, or 0 \
+         for the whole vector"
+    )]
+    Group {
+        /// The size asked for.
+        group: u32,
+    },
+    /// The scale belongs to another kind of quantizer.
+    #[error(
+        "use scale {scale:?} with uniform levels: scales are bucket-max, bucket-l2 and global-l2"
+    )]
+    Scale {
+        /// The scale asked for.
+        scale: Scale,
+    },
+    /// The preset has no such width.
+    #[error("compress to {bits} bits per coordinate with {preset}, which has no such width")]
+    Width {
+        /// The width asked for.
+        bits: u8,
+        /// The preset's name.
+        preset: &'static str,
+    },
+    /// A sparsifier cannot keep that many coordinates.
+    #[error("keep {entries} of {n} coordinates: at least 1, at most all and at most 4294967295")]
+    Entries {
+        /// Coordinates to keep.
+        entries: u64,
+        /// Coordinates of the vector.
+        n: usize,
+    },
 }
 
-/// An unbiased quantizer: `s = 2^(bits-1) - 1` levels a side, spaced by a step taken from a scale,
-/// stochastically rounded, stored at exactly `bits` bits per coordinate.
+/// A quantizer: every coordinate becomes a code of exactly `bits` bits, whose value is a small
+/// integer times a step that many coordinates share.
 ///
-/// With [`Scale::GlobalL2`] the values are eq 3's of Song & Choi: `step = ||x||_2 / s`, and a norm
+/// *Uniform levels* ([`Quantizer::new`]): `s = 2^(bits-1) - 1` levels a side, stochastically
+/// rounded, unbiased. With [`Scale::GlobalL2`] the values are eq 3's of Song & Choi:
+/// `step = ||x||_2 / s`, and a norm
 /// below 1e-8 sends zeros. With bucketed scales `step = scale / s * (1 + 2^-21)`: the head-room
 /// keeps every coordinate strictly inside the outermost level whatever the rounding of f32.
 /// Buckets with a scale below 2^-90 send zeros.
+///
+/// *Signs* ([`Quantizer::sign`]): one bit per coordinate and one step `||x_I||_1 / |I|` per group I,
+/// the grouped sign of Li, Skoglund & Xiao (2603.16353). sign(0) is +1.
+///
+/// *Stochastic signs* ([`Quantizer::one_bit`]): one bit per coordinate, unbiased, as in one-bit
+/// gradient coding (Li & Skoglund 2024), with one scale for the whole vector; below 2^-90 it sends
+/// zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quantizer {
+    coding: Coding,
     scale: Scale,
     bucket: u32,
     bits: u8,
@@ -84,11 +172,12 @@ pub struct Quantizer {
 }
 
 impl Quantizer {
-    /// A quantizer. `bucket` counts only with bucketed scales, and is 0 otherwise; width 32 means
-    /// f32 passthrough whatever the scale.
+    /// A quantizer with uniform levels. `bucket` counts only with bucketed scales, and is 0
+    /// otherwise; width 32 means f32 passthrough whatever the scale.
     ///
     /// # Errors
-    /// A width outside 2..=16 and 32, or a bucket that is not a power of two in 512..=8192.
+    /// A width outside 2..=16 and 32, a bucket that is not a power of two in 512..=8192, or a scale
+    /// that belongs to signs.
     pub fn new(
         scale: Scale,
         bucket: u32,
@@ -109,8 +198,12 @@ impl Quantizer {
                 bucket
             }
             Scale::None | Scale::GlobalL2 => 0,
+            Scale::GlobalMax | Scale::BucketMean | Scale::GlobalMean => {
+                return Err(QuantizerError::Scale { scale });
+            }
         };
         Ok(Self {
+            coding: Coding::Uniform,
             scale,
             bucket,
             bits,
@@ -118,9 +211,45 @@ impl Quantizer {
         })
     }
 
+    /// Signs with one scale per group of `group` coordinates, or for the whole vector if it is 0.
+    ///
+    /// # Errors
+    /// A group that is not 0 or a power of two in 512..=65536.
+    pub fn sign(group: u32) -> Result<Self, QuantizerError> {
+        if group != 0 && !(group.is_power_of_two() && (512..=65536).contains(&group)) {
+            return Err(QuantizerError::Group { group });
+        }
+        Ok(Self {
+            coding: Coding::Sign,
+            scale: if group == 0 {
+                Scale::GlobalMean
+            } else {
+                Scale::BucketMean
+            },
+            bucket: group,
+            bits: 1,
+            generator: Generator::default(),
+        })
+    }
+
+    /// Stochastic signs: `+-s` with `P(+s) = (1 + x/s)/2`, one s for the whole vector.
+    pub fn one_bit(scale: OneBitScale, generator: Generator) -> Self {
+        Self {
+            coding: Coding::StochasticSign,
+            scale: match scale {
+                OneBitScale::Max => Scale::GlobalMax,
+                OneBitScale::L2 => Scale::GlobalL2,
+            },
+            bucket: 0,
+            bits: 1,
+            generator,
+        }
+    }
+
     /// Raw f32, 32 bits per coordinate, no error.
     pub fn f32() -> Self {
         Self {
+            coding: Coding::F32,
             scale: Scale::None,
             bucket: 0,
             bits: 32,
@@ -130,11 +259,16 @@ impl Quantizer {
 
     /// The same quantizer with its random bits from `generator`.
     pub fn with_generator(self, generator: Generator) -> Self {
-        if self.is_f32() {
-            self
-        } else {
+        if self.draws() {
             Self { generator, ..self }
+        } else {
+            self
         }
+    }
+
+    /// What the codes stand for.
+    pub fn coding(&self) -> Coding {
+        self.coding
     }
 
     /// What the step is taken from.
@@ -147,7 +281,7 @@ impl Quantizer {
         (self.bucket != 0).then_some(self.bucket)
     }
 
-    /// Bits per coordinate: 2..=16, or 32 for f32.
+    /// Bits per coordinate: 1 for signs, 2..=16 for uniform levels, 32 for f32.
     pub fn bits(&self) -> u8 {
         self.bits
     }
@@ -162,42 +296,57 @@ impl Quantizer {
         self.bits == 32
     }
 
-    /// Levels a side, `s = 2^(bits-1) - 1`. Meaningless (0) for f32.
+    /// Whether the codes are drawn with random bits.
+    pub(crate) fn draws(&self) -> bool {
+        matches!(self.coding, Coding::Uniform | Coding::StochasticSign)
+    }
+
+    /// Levels a side: `s = 2^(bits-1) - 1`, 1 for signs. Meaningless (0) for f32.
     pub fn levels(&self) -> u32 {
-        if self.is_f32() {
-            0
-        } else {
-            (1 << (self.bits - 1)) - 1
+        match self.coding {
+            Coding::F32 => 0,
+            Coding::Uniform => (1 << (self.bits - 1)) - 1,
+            Coding::Sign | Coding::StochasticSign => 1,
         }
     }
 
-    /// Bytes of the frame of `n` coordinates and `tail` unquantized f32, known before anything is
-    /// allocated; `usize::MAX` where that is not representable.
-    pub fn frame_len(&self, n: usize, tail: usize) -> usize {
-        layout::frame_bytes(self, n, tail).unwrap_or(usize::MAX)
+    /// The step of what shares the scale `scale` (max, norm or mean); 0 sends zeros, infinite where
+    /// the outermost level would overflow f32.
+    pub(crate) fn step(&self, scale: f64) -> f32 {
+        match (self.coding, self.scale) {
+            (Coding::F32, _) => 0.0,
+            (Coding::Uniform, Scale::GlobalL2) => global_step(scale, self.levels()),
+            (Coding::Uniform, _) => bucket_step(scale as f32, self.levels()),
+            (Coding::Sign, _) => scale as f32,
+            (Coding::StochasticSign, _) => {
+                let scale = scale as f32;
+                if scale < SMALLEST_SCALE { 0.0 } else { scale }
+            }
+        }
     }
 
-    /// Bits of the quantized payload of `n` coordinates: codes with the padding of the last block,
-    /// and the steps (one 32-bit step with a global scale). Header and tail are not counted.
-    pub fn payload_bits(&self, n: usize) -> u64 {
-        let header_step = if self.scale == Scale::GlobalL2 { 32 } else { 0 };
-        layout::body_bytes(self, n as u64)
-            .and_then(|bytes| bytes.checked_mul(8)?.checked_add(header_step))
-            .unwrap_or(u64::MAX)
+    /// One coordinate times this is its level in fixed point; 0 for step 0.
+    pub(crate) fn fixed_point_factor(&self, step: f32) -> f32 {
+        fixed_point_factor(step, if self.bits == 1 { 2 } else { self.bits })
+    }
+
+    /// The outermost level in fixed point, exact in f32.
+    pub(crate) fn fixed_point_limit(&self) -> f32 {
+        fixed_point_limit(self.levels(), if self.bits == 1 { 2 } else { self.bits })
     }
 }
 
 /// Below this a global norm sends zeros (the convention of the authors' runs).
-pub(crate) const SMALLEST_NORM: f64 = 1e-8;
-/// Below this a bucket's scale sends zeros: 2^(32-bits) / step stays finite above it.
-pub(crate) const SMALLEST_BUCKET_SCALE: f32 = f32::from_bits((127 - 90) << 23);
+const SMALLEST_NORM: f64 = 1e-8;
+/// Below this any other scale sends zeros: 2^(32-bits) / step stays finite above it.
+const SMALLEST_SCALE: f32 = f32::from_bits((127 - 90) << 23);
 /// Head-room of bucketed steps, 1 + 2^-21.
 pub(crate) const HEADROOM: f32 = 1.0 + 1.0 / (1 << 21) as f32;
 
 /// The step of one bucket whose scale (max or norm, rounded to f32) is `scale`; 0 sends zeros.
 /// Infinite where the outermost level would overflow f32.
-pub(crate) fn bucket_step(scale: f32, levels: u32) -> f32 {
-    if scale < SMALLEST_BUCKET_SCALE {
+fn bucket_step(scale: f32, levels: u32) -> f32 {
+    if scale < SMALLEST_SCALE {
         return 0.0;
     }
     let step = scale / levels as f32 * HEADROOM;
@@ -209,7 +358,7 @@ pub(crate) fn bucket_step(scale: f32, levels: u32) -> f32 {
 }
 
 /// Eq 3's step of a vector with norm `norm`; 0 sends zeros, infinite as in [`bucket_step`].
-pub(crate) fn global_step(norm: f64, levels: u32) -> f32 {
+fn global_step(norm: f64, levels: u32) -> f32 {
     if norm < SMALLEST_NORM {
         return 0.0;
     }
@@ -221,8 +370,9 @@ pub(crate) fn global_step(norm: f64, levels: u32) -> f32 {
     }
 }
 
-/// `2^(32-bits) / step`: one coordinate times this is its level in fixed point; 0 for step 0.
-pub(crate) fn fixed_point_factor(step: f32, bits: u8) -> f32 {
+/// `2^(32-bits) / step`: `2^(32-bits)` units of fixed point to a level. Signs have 2^30, the width
+/// of levels at 2 bits, so that a level and 31 random bits fit 32.
+fn fixed_point_factor(step: f32, bits: u8) -> f32 {
     if step == 0.0 {
         0.0
     } else {
@@ -230,8 +380,8 @@ pub(crate) fn fixed_point_factor(step: f32, bits: u8) -> f32 {
     }
 }
 
-/// `s 2^(32-bits)`, the outermost level in fixed point; exact in f32.
-pub(crate) fn fixed_point_limit(levels: u32, bits: u8) -> f32 {
+/// `s 2^(32-bits)`.
+fn fixed_point_limit(levels: u32, bits: u8) -> f32 {
     (u64::from(levels) << (32 - bits)) as f32
 }
 
@@ -253,6 +403,25 @@ mod tests {
                 Quantizer::new(Scale::BucketMax, bucket, 4, g),
                 Err(QuantizerError::Bucket { bucket })
             );
+        }
+    }
+
+    #[test]
+    fn signs_have_one_level_of_one_bit() {
+        for group in [1, 511, 513, 131_072] {
+            assert_eq!(Quantizer::sign(group), Err(QuantizerError::Group { group }));
+        }
+        let whole = Quantizer::sign(0).unwrap();
+        assert_eq!((whole.bits(), whole.levels(), whole.bucket()), (1, 1, None));
+        assert_eq!(whole.with_generator(Generator::Philox), whole);
+        assert_eq!(Quantizer::sign(65536).unwrap().bucket(), Some(65536));
+        let one_bit = Quantizer::one_bit(OneBitScale::Max, Generator::Ars);
+        assert_eq!(one_bit.fixed_point_factor(0.5) * 0.5, (1u32 << 30) as f32);
+        assert_eq!(one_bit.fixed_point_limit(), (1u32 << 30) as f32);
+        assert!(one_bit.step(f64::from(f32::MAX) * 2.0).is_infinite());
+        for scale in [Scale::GlobalMax, Scale::BucketMean, Scale::GlobalMean] {
+            let error = Quantizer::new(scale, 512, 4, Generator::Ars);
+            assert_eq!(error, Err(QuantizerError::Scale { scale }));
         }
     }
 
@@ -281,7 +450,7 @@ mod tests {
             assert!(bucket_step(f32::MAX / 2.0, levels).is_finite());
             assert_eq!(global_step(f64::MAX, levels), f32::INFINITY);
             assert_eq!(bucket_step(1e-28, levels), 0.0);
-            let small = bucket_step(SMALLEST_BUCKET_SCALE, levels);
+            let small = bucket_step(SMALLEST_SCALE, levels);
             assert!(small > 0.0 && fixed_point_factor(small, bits).is_finite());
         }
     }

@@ -60,6 +60,14 @@ pub(crate) const PHILOX_MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 /// Key increments of Philox4x32.
 pub(crate) const PHILOX_WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
+/// A number below `bound`, uniform up to 2^-64 of it: the high half of a product with 64 bits of
+/// Philox under `key` ([`crate::MessageId::coordinates_key`]). Draw `i` chooses rand-K's coordinates.
+pub fn below(i: u64, key: u64, bound: u64) -> u64 {
+    let words = philox(i, [key as u32, (key >> 32) as u32, 0, 0]);
+    let random = u64::from(words[1]) << 32 | u64::from(words[0]);
+    ((u128::from(random) * u128::from(bound)) >> 64) as u64
+}
+
 /// Four words of random bits: seven rounds of Philox4x32 on `counter`.
 pub(crate) fn philox(counter: u64, key: [u32; 4]) -> [u32; 4] {
     let block = [counter as u32, (counter >> 32) as u32, key[2], key[3]];

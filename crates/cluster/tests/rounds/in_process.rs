@@ -35,8 +35,8 @@ fn least_squares_is_learnt_and_every_row_adds_up() {
         );
         for i in 0..WORKERS {
             let worker = &plan.workers[i];
-            let quantizer = preset().quantizer(worker.bits).expect("a width");
-            let expected = 8 * quantizer.frame_len(20, 2 * worker.assignment.len()) as i64;
+            let compressor = preset().compressor(worker.bits, 20).expect("a width");
+            let expected = 8 * compressor.frame_len(2 * worker.assignment.len()) as i64;
             let late = row.per_worker.late_iterations[i] != 0;
             assert_eq!(row.per_worker.bits[i], if late { 0 } else { expected });
         }

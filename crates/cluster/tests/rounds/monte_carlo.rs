@@ -90,8 +90,10 @@ fn the_simulated_error_is_the_exact_one_and_stays_under_the_bound() {
             .map(|worker| worker.encode(&wide).iter().map(|&x| x as f32).collect())
             .collect();
         let exact = error::exact(&plan.workers, weights, &wide, |i, f| {
-            let quantizer = preset.quantizer(plan.workers[i].bits).expect("a width");
-            quantizer.distortion(&coded[i]) * squared(f)
+            let compressor = preset
+                .compressor(plan.workers[i].bits, DIMENSION)
+                .expect("a width");
+            compressor.distortion(&coded[i]) * squared(f)
         });
 
         let (mut sum, mut sum_of_squares) = (0.0, 0.0);
@@ -99,20 +101,21 @@ fn the_simulated_error_is_the_exact_one_and_stays_under_the_bound() {
         for t in 0..ROUNDS {
             let mut ghat = vec![0.0f32; DIMENSION];
             for i in plan.active().filter(|&i| delays().delay(5, t, i) <= TAU) {
-                let quantizer = preset.quantizer(plan.workers[i].bits).expect("a width");
+                let compressor = preset
+                    .compressor(plan.workers[i].bits, DIMENSION)
+                    .expect("a width");
                 let id = MessageId {
                     seed: 5,
                     iteration: t,
                     worker: i as u32,
                 };
-                quantizer
+                compressor
                     .encode(&id, &coded[i], &[], &mut frame)
                     .expect("a finite gradient");
                 let expected = Expected {
                     iteration: t,
                     worker: i as u32,
-                    n: DIMENSION,
-                    quantizer,
+                    compressor,
                     tail: 0,
                 };
                 Frame::parse(&frame, &expected)

@@ -54,10 +54,10 @@ impl Bits {
             unquantized_expected: 0.0,
         };
         for worker in plan.workers.iter().filter(|worker| !worker.is_idle()) {
-            let quantizer = preset.quantizer(worker.bits).map_err(|error| {
+            let compressor = preset.compressor(worker.bits, dimension).map_err(|error| {
                 Failure::new(BUG, format!("failed to {error}, which the plan asks for"))
             })?;
-            let bits = quantizer.payload_bits(dimension);
+            let bits = compressor.payload_bits();
             let in_time = 1.0 - worker.straggle_probability;
             sums.offered += bits;
             sums.expected += in_time * bits as f64;

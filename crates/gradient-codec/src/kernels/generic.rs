@@ -21,22 +21,22 @@ pub fn max_abs_bits(x: &[f32]) -> u32 {
         .fold(0, |max, v| max.max(v.to_bits() & 0x7fff_ffff))
 }
 
-/// Partial sums of [`sum_squares`].
+/// Partial sums of [`sum`].
 const PARTIALS: usize = 32;
 
-/// Sum of squares in f64, in a fixed order: coordinate i joins partial sum i mod 32, and the
+/// Sum of `f(x)` in f64, in a fixed order: coordinate i joins partial sum i mod 32, and the
 /// partial sums are added pairwise (p and p + 16, then p and p + 8, ...).
 #[inline(always)]
-pub fn sum_squares(x: &[f32]) -> f64 {
+fn sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     let mut partial = [0f64; PARTIALS];
     let (rows, rest) = x.as_chunks::<PARTIALS>();
     for row in rows {
         for p in 0..PARTIALS {
-            partial[p] += f64::from(row[p]) * f64::from(row[p]);
+            partial[p] += f(f64::from(row[p]));
         }
     }
     for (sum, v) in partial.iter_mut().zip(rest) {
-        *sum += f64::from(*v) * f64::from(*v);
+        *sum += f(f64::from(*v));
     }
     let mut width = PARTIALS / 2;
     while width > 0 {
@@ -46,6 +46,26 @@ pub fn sum_squares(x: &[f32]) -> f64 {
         width /= 2;
     }
     partial[0]
+}
+
+/// Sum of squares, in the order of [`sum`].
+#[inline(always)]
+pub fn sum_squares(x: &[f32]) -> f64 {
+    sum(
+        x,
+        #[inline(always)]
+        |v| v * v,
+    )
+}
+
+/// Sum of magnitudes, in the order of [`sum`].
+#[inline(always)]
+pub fn sum_abs(x: &[f32]) -> f64 {
+    sum(
+        x,
+        #[inline(always)]
+        |v| v.abs(),
+    )
 }
 
 /// The random bits of a full block, in coordinate order ([`crate::random`], Philox).
@@ -108,6 +128,31 @@ fn round_ties_even<const ROUNDS: bool>(v: f32) -> f32 {
     }
 }
 
+/// The signs of a full block: the top bit of `y[i]` is 1 exactly if `x[i] < 0`.
+#[inline(always)]
+pub fn signs(x: &[f32; BLOCK], y: &mut [u32; BLOCK]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = u32::from(x < 0.0) << 31;
+    }
+}
+
+/// Stochastic signs of a full block: on entry `y` holds 32 random bits R per coordinate, on return
+/// its top bit is 1 (the sign is minus) exactly if `T + (R >> 1) < 2^30`, T the level `x * factor`
+/// rounded, in -2^30..=2^30. `factor` is 2^30/step and `limit` 2^30.
+#[inline(always)]
+pub fn round_signs<const ROUNDS: bool>(
+    x: &[f32; BLOCK],
+    factor: f32,
+    limit: f32,
+    y: &mut [u32; BLOCK],
+) {
+    quantize::<ROUNDS>(x, factor, limit, 1, y);
+    for y in y {
+        // From -2^30..=2^31 - 1 + 2^30, wrapped, to what fits i32.
+        *y = y.wrapping_sub(1 << 30);
+    }
+}
+
 /// Packs the top `B` bits of each `y`: lane l's 32 codes become an MSB-first stream of `B` words,
 /// word k of lane l at index 16 k + l. `out` is exactly 64 `B` bytes.
 #[inline(always)]
@@ -166,6 +211,31 @@ pub fn accumulate<const B: usize>(bytes: &[u8], factor: f32, acc: &mut [f32]) {
             });
         }
     }
+}
+
+/// `acc += factor` where a code of one bit is 0, `acc -= factor` where it is 1, over full blocks:
+/// `bytes` is 64 bytes for every 512 of `acc`.
+#[inline(always)]
+pub fn accumulate_signs(bytes: &[u8], factor: f32, acc: &mut [f32]) {
+    let factor = factor.to_bits();
+    for (words, acc) in bytes
+        .chunks_exact(4 * LANES)
+        .zip(acc.as_chunks_mut::<BLOCK>().0)
+    {
+        let words = words.as_chunks::<4>().0;
+        assert!(words.len() == LANES);
+        for lane in 0..LANES {
+            let word = u32::from_le_bytes(words[lane]);
+            for_each_row!(ROW => {
+                acc[LANES * ROW + lane] += f32::from_bits(factor ^ (word << ROW & 1 << 31));
+            });
+        }
+    }
+}
+
+/// [`lowest`] of codes of one bit, both of which stand for something: none is reserved.
+pub fn lowest_sign(_: &[u8]) -> i32 {
+    0
 }
 
 /// The lowest code in full blocks; `bytes` is a multiple of 64 `B`.

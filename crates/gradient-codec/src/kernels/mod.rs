@@ -14,6 +14,8 @@ use crate::random::Keys;
 
 type Fill = unsafe fn(&Keys, u64, &mut [u32; BLOCK]);
 type Quantize = unsafe fn(&[f32; BLOCK], f32, f32, u32, &mut [u32; BLOCK]);
+type Signs = unsafe fn(&[f32; BLOCK], &mut [u32; BLOCK]);
+type RoundSigns = unsafe fn(&[f32; BLOCK], f32, f32, &mut [u32; BLOCK]);
 type Pack = unsafe fn(&[u32; BLOCK], &mut [u8]);
 type Accumulate = unsafe fn(&[u8], f32, &mut [f32]);
 type Lowest = unsafe fn(&[u8]) -> i32;
@@ -24,13 +26,16 @@ pub(crate) struct Kernels {
     max_abs_bits: unsafe fn(&[f32]) -> u32,
     max_abs_bits_le: unsafe fn(&[u8]) -> u32,
     sum_squares: unsafe fn(&[f32]) -> f64,
+    sum_abs: unsafe fn(&[f32]) -> f64,
     fill_philox: Fill,
     fill_ars: Fill,
     quantize: Quantize,
-    // Indexed by width - 2.
-    pack: [Pack; 15],
-    accumulate: [Accumulate; 15],
-    lowest: [Lowest; 15],
+    signs: Signs,
+    round_signs: RoundSigns,
+    // Indexed by width - 1; codes of one bit are signs.
+    pack: [Pack; 16],
+    accumulate: [Accumulate; 16],
+    lowest: [Lowest; 16],
     accumulate_f32: Accumulate,
 }
 
@@ -45,6 +50,18 @@ macro_rules! kernels {
             fn max_abs_bits_le(x: &[u8]) -> u32 { g::max_abs_bits_le(x) }
             $(#[$feature])?
             fn sum_squares(x: &[f32]) -> f64 { g::sum_squares(x) }
+            $(#[$feature])?
+            fn sum_abs(x: &[f32]) -> f64 { g::sum_abs(x) }
+            $(#[$feature])?
+            fn signs(x: &[f32; BLOCK], y: &mut [u32; BLOCK]) { g::signs(x, y); }
+            $(#[$feature])?
+            fn round_signs(x: &[f32; BLOCK], k: f32, limit: f32, y: &mut [u32; BLOCK]) {
+                g::round_signs::<{ $rounds }>(x, k, limit, y);
+            }
+            $(#[$feature])?
+            fn accumulate_signs(bytes: &[u8], factor: f32, acc: &mut [f32]) {
+                g::accumulate_signs(bytes, factor, acc);
+            }
             $(#[$feature])?
             fn quantize(x: &[f32; BLOCK], k: f32, limit: f32, bits: u32, y: &mut [u32; BLOCK]) {
                 g::quantize::<{ $rounds }>(x, k, limit, bits, y);
@@ -68,17 +85,20 @@ macro_rules! kernels {
                 sum_squares,
                 fill_philox: $fill_philox,
                 fill_ars: $fill_ars,
+                sum_abs,
                 quantize,
-                pack: kernels!(@widths pack),
-                accumulate: kernels!(@widths accumulate),
-                lowest: kernels!(@widths lowest),
+                signs,
+                round_signs,
+                pack: kernels!(@widths pack, pack::<1>),
+                accumulate: kernels!(@widths accumulate, accumulate_signs),
+                lowest: kernels!(@widths lowest, g::lowest_sign),
                 accumulate_f32,
             }
         };
     };
-    (@widths $f:ident) => {
+    (@widths $f:ident, $one_bit:expr) => {
         [
-            $f::<2>, $f::<3>, $f::<4>, $f::<5>, $f::<6>, $f::<7>, $f::<8>, $f::<9>, $f::<10>,
+            $one_bit, $f::<2>, $f::<3>, $f::<4>, $f::<5>, $f::<6>, $f::<7>, $f::<8>, $f::<9>, $f::<10>,
             $f::<11>, $f::<12>, $f::<13>, $f::<14>, $f::<15>, $f::<16>,
         ]
     };
@@ -182,22 +202,40 @@ impl Kernels {
         unsafe { (self.quantize)(x, factor, limit, u32::from(bits), y) }
     }
 
-    /// See [`generic::pack`]; `bits` in 2..=16.
+    /// See [`generic::sum_abs`].
+    pub fn sum_abs(&self, x: &[f32]) -> f64 {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.sum_abs)(x) }
+    }
+
+    /// See [`generic::signs`].
+    pub fn signs(&self, x: &[f32; BLOCK], y: &mut [u32; BLOCK]) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.signs)(x, y) }
+    }
+
+    /// See [`generic::round_signs`].
+    pub fn round_signs(&self, x: &[f32; BLOCK], factor: f32, limit: f32, y: &mut [u32; BLOCK]) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.round_signs)(x, factor, limit, y) }
+    }
+
+    /// See [`generic::pack`]; `bits` in 1..=16.
     pub fn pack(&self, bits: u8, y: &[u32; BLOCK], out: &mut [u8]) {
         // SAFETY: as in `max_abs_bits`.
-        unsafe { self.pack[usize::from(bits) - 2](y, out) }
+        unsafe { self.pack[usize::from(bits) - 1](y, out) }
     }
 
-    /// See [`generic::accumulate`]; `bits` in 2..=16.
+    /// See [`generic::accumulate`], and [`generic::accumulate_signs`] for one bit; `bits` in 1..=16.
     pub fn accumulate(&self, bits: u8, bytes: &[u8], factor: f32, acc: &mut [f32]) {
         // SAFETY: as in `max_abs_bits`.
-        unsafe { self.accumulate[usize::from(bits) - 2](bytes, factor, acc) }
+        unsafe { self.accumulate[usize::from(bits) - 1](bytes, factor, acc) }
     }
 
-    /// See [`generic::lowest`]; `bits` in 2..=16.
+    /// See [`generic::lowest`]; `bits` in 1..=16.
     pub fn lowest(&self, bits: u8, bytes: &[u8]) -> i32 {
         // SAFETY: as in `max_abs_bits`.
-        unsafe { self.lowest[usize::from(bits) - 2](bytes) }
+        unsafe { self.lowest[usize::from(bits) - 1](bytes) }
     }
 
     /// See [`generic::accumulate_f32`].

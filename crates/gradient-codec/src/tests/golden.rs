@@ -14,13 +14,14 @@ use std::fmt::Write;
 fn the_example_of_the_paper_s_quantizer() {
     let x = [3.0, -4.0, 0.0, 12.0];
     let half = |_: u64, _: usize, _: usize| 1u32 << 31;
-    let qsgd = Quantizer::new(Scale::GlobalL2, 0, 4, Generator::Philox).unwrap();
+    let quantizer = Quantizer::new(Scale::GlobalL2, 0, 4, Generator::Philox).unwrap();
+    let qsgd = quantizer.compressor(4);
     let bytes = reference::encode_with(&qsgd, &ID, &x, &[], half).unwrap();
     let levels: Vec<i32> = (0..4)
-        .map(|i| reference::code_and_step(&qsgd, 4, &bytes, i).0)
+        .map(|i| reference::code_and_step(&quantizer, 4, &bytes, i).0)
         .collect();
     assert_eq!(levels, [2, -2, 0, 6]);
-    let q = reference::decode(&qsgd, 4, &bytes);
+    let q = reference::decode(&qsgd, &bytes);
     for (q, wanted) in q.iter().zip([3.714_286, -3.714_286, 0.0, 11.142_857]) {
         assert!((q - wanted).abs() < 1e-6, "{q} {wanted}");
     }
@@ -79,8 +80,11 @@ fn golden_hashes() {
     }
     for mode in modes {
         let mut bytes = Vec::new();
-        mode.encode(&ID, &x, &[1.0, -0.5], &mut bytes).unwrap();
-        let values = reference::decode(&mode, n, &bytes);
+        let compressor = mode.compressor(n);
+        compressor
+            .encode(&ID, &x, &[1.0, -0.5], &mut bytes)
+            .unwrap();
+        let values = reference::decode(&compressor, &bytes);
         writeln!(
             text,
             "{:?} bucket={} bits={} {:?} {:08x} {:08x}",

@@ -5,7 +5,7 @@ mod golden;
 mod hostile;
 mod statistics;
 
-use crate::{Expected, Generator, MessageId, Quantizer, Scale};
+use crate::{Compressor, Expected, Generator, MessageId, OneBitScale, Quantizer, Scale};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
@@ -17,12 +17,11 @@ const ID: MessageId = MessageId {
 };
 
 /// What the plan says of [`ID`]'s frame.
-fn expected(quantizer: Quantizer, n: usize, tail: usize) -> Expected {
+fn expected(compressor: Compressor, tail: usize) -> Expected {
     Expected {
         iteration: ID.iteration,
         worker: ID.worker,
-        n,
-        quantizer,
+        compressor,
         tail,
     }
 }
@@ -30,6 +29,12 @@ fn expected(quantizer: Quantizer, n: usize, tail: usize) -> Expected {
 /// Every scale with every width, smallest and largest buckets.
 fn quantizers(generator: Generator) -> Vec<Quantizer> {
     let mut all = vec![Quantizer::f32()];
+    for group in [0, 512, 65536] {
+        all.push(Quantizer::sign(group).unwrap());
+    }
+    for scale in [OneBitScale::Max, OneBitScale::L2] {
+        all.push(Quantizer::one_bit(scale, generator));
+    }
     for bits in 2..=16 {
         for (scale, bucket) in [
             (Scale::GlobalL2, 0),
@@ -41,6 +46,37 @@ fn quantizers(generator: Generator) -> Vec<Quantizer> {
             all.push(Quantizer::new(scale, bucket, bits, generator).unwrap());
         }
     }
+    all
+}
+
+/// How many [`compressors`] there are.
+const COMPRESSORS: usize = 81 + 8 + 5;
+
+/// Every quantizer, sparsifiers that keep little, much and everything, and some of them shrunk.
+fn compressors(generator: Generator, n: usize) -> Vec<Compressor> {
+    let mut all: Vec<Compressor> = quantizers(generator)
+        .into_iter()
+        .map(|quantizer| quantizer.compressor(n))
+        .collect();
+    for entries in [1, n / 50 + 1, n / 2 + 1, n] {
+        let entries = entries.min(n) as u64;
+        all.push(Compressor::top_k(entries, n).unwrap());
+        all.push(Compressor::rand_k(entries, n).unwrap());
+    }
+    let bucketed = Quantizer::new(Scale::BucketMax, 512, 2, generator).unwrap();
+    let global = Quantizer::new(Scale::GlobalL2, 0, 3, generator).unwrap();
+    for quantizer in [
+        bucketed,
+        global,
+        Quantizer::one_bit(OneBitScale::Max, generator),
+        Quantizer::one_bit(OneBitScale::L2, generator),
+    ] {
+        all.push(quantizer.compressor(n).with_shrink(true));
+    }
+    let entries = (n / 7 + 1).min(n) as u64;
+    let rand = Compressor::rand_k(entries, n).unwrap();
+    all.push(rand.with_shrink(true));
+    assert_eq!(all.len(), COMPRESSORS);
     all
 }
 

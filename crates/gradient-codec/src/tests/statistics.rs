@@ -4,18 +4,19 @@
 
 use super::{ID, vector};
 use crate::reference::{code_and_step, fixed_point_level};
-use crate::{BucketNorm, Expected, Frame, Generator, MessageId, Preset, Quantizer, Scale, random};
+use crate::{
+    BucketNorm, Compressor, Expected, Frame, Generator, MessageId, Preset, Quantizer, Scale, random,
+};
 use proptest::prelude::*;
 
-/// `Q(x) - x` of one message.
-fn error_of(quantizer: &Quantizer, id: MessageId, x: &[f32]) -> Vec<f64> {
+/// `C(x) - x` of one message.
+fn error_of(compressor: &Compressor, id: MessageId, x: &[f32]) -> Vec<f64> {
     let mut bytes = Vec::new();
-    quantizer.encode(&id, x, &[], &mut bytes).unwrap();
+    compressor.encode(&id, x, &[], &mut bytes).unwrap();
     let plan = Expected {
         iteration: id.iteration,
         worker: id.worker,
-        n: x.len(),
-        quantizer: *quantizer,
+        compressor: *compressor,
         tail: 0,
     };
     let mut q = vec![0.0; x.len()];
@@ -30,7 +31,8 @@ fn error_of(quantizer: &Quantizer, id: MessageId, x: &[f32]) -> Vec<f64> {
 /// squared steps and in squared units.
 fn variances(quantizer: &Quantizer, x: &[f32]) -> Vec<(f64, f64)> {
     let mut bytes = Vec::new();
-    quantizer.encode(&ID, x, &[], &mut bytes).unwrap();
+    let compressor = quantizer.compressor(x.len());
+    compressor.encode(&ID, x, &[], &mut bytes).unwrap();
     let unit = (1u64 << (32 - quantizer.bits())) as f64;
     (0..x.len())
         .map(|i| {
@@ -57,9 +59,10 @@ fn unbiased_with_the_exact_variance() {
     ] {
         let quantizer = Quantizer::new(scale, 1024, bits, generator).unwrap();
         let variances = variances(&quantizer, &x);
+        let compressor = quantizer.compressor(x.len());
         let (mut sum, mut energy) = (vec![0f64; x.len()], Vec::new());
         for iteration in 0..messages {
-            let error = error_of(&quantizer, MessageId { iteration, ..ID }, &x);
+            let error = error_of(&compressor, MessageId { iteration, ..ID }, &x);
             energy.push(error.iter().map(|e| e * e).sum::<f64>());
             sum.iter_mut().zip(&error).for_each(|(s, e)| *s += e);
         }
@@ -87,7 +90,7 @@ fn unbiased_with_the_exact_variance() {
         );
         // distortion() is that formula.
         let norm: f64 = x.iter().map(|v| f64::from(*v).powi(2)).sum();
-        let phi = quantizer.distortion(&x);
+        let phi = compressor.distortion(&x);
         assert!((phi * norm / exact - 1.0).abs() < 1e-5, "{what} {phi}");
     }
 }
@@ -98,9 +101,10 @@ fn unbiased_far_below_one_level() {
     let n = 1 << 20;
     let x = vec![1.0f32; n];
     let quantizer = Quantizer::new(Scale::GlobalL2, 0, 2, Generator::default()).unwrap();
+    let compressor = quantizer.compressor(n);
     let sums: Vec<f64> = (0..64)
         .map(|iteration| {
-            let error = error_of(&quantizer, MessageId { iteration, ..ID }, &x);
+            let error = error_of(&compressor, MessageId { iteration, ..ID }, &x);
             error.iter().sum::<f64>() / n as f64
         })
         .collect();
@@ -122,7 +126,8 @@ fn errors_are_independent_of_each_other() {
     let limit = 5.0 / (n as f64).sqrt();
     for generator in [Generator::Philox, Generator::Ars] {
         let quantizer = Quantizer::new(Scale::BucketMax, 512, 3, generator).unwrap();
-        let error = error_of(&quantizer, ID, &x);
+        let compressor = quantizer.compressor(n);
+        let error = error_of(&compressor, ID, &x);
         for other in [
             MessageId {
                 worker: ID.worker + 1,
@@ -137,7 +142,7 @@ fn errors_are_independent_of_each_other() {
                 ..ID
             },
         ] {
-            let r = correlation(&error, &error_of(&quantizer, other, &x));
+            let r = correlation(&error, &error_of(&compressor, other, &x));
             assert!(r.abs() < 2.0 * limit, "{generator:?} {other:?} {r}");
         }
         for lag in [1, 2, 3, 4, 15, 16, 17, 32, 64, 512, 8192] {
@@ -191,7 +196,10 @@ fn tight_bounds_are_reached() {
         // l2 norm: equal coordinates.
         let preset = Preset::Qsgd;
         for l in [16usize, 512, 40_000] {
-            let phi = preset.quantizer(bits).unwrap().distortion(&vec![1.0; l]);
+            let phi = preset
+                .compressor(bits, l)
+                .unwrap()
+                .distortion(&vec![1.0; l]);
             let bound = preset.phi_tight(bits, l);
             assert!(
                 phi <= bound * (1.0 + 1e-5) + 1e-5,
@@ -209,7 +217,7 @@ fn tight_bounds_are_reached() {
         let bound = preset.phi_tight(bits, 512);
         let mut x = vec![(0.5 / (1.0 + bound) / s) as f32; 512];
         x[100] = -1.0;
-        let phi = preset.quantizer(bits).unwrap().distortion(&x);
+        let phi = preset.compressor(bits, x.len()).unwrap().distortion(&x);
         assert!((phi / bound - 1.0).abs() < 1e-3, "{bits} {phi} {bound}");
         assert!(phi <= bound);
     }
@@ -224,7 +232,7 @@ fn known_errors_of_normal_vectors() {
     let x: Vec<f32> = (0..1 << 19)
         .map(|_| rng.sample(rand_distr::StandardNormal))
         .collect();
-    let phi = |preset: Preset, bits| preset.quantizer(bits).unwrap().distortion(&x);
+    let phi = |preset: Preset, bits| preset.compressor(bits, x.len()).unwrap().distortion(&x);
     let l2 = Preset::QsgdBucketed {
         norm: BucketNorm::L2,
         bucket: 512,
@@ -259,7 +267,7 @@ proptest! {
         let x: Vec<f32> = x.iter().map(|v| (*v as f32).powi(power as i32 * 2 + 1)).collect();
         for norm in [BucketNorm::Max, BucketNorm::L2] {
             for preset in [Preset::Qsgd, Preset::QsgdBucketed { norm, bucket: 512 }] {
-                let phi = preset.quantizer(bits).unwrap().distortion(&x);
+                let phi = preset.compressor(bits, x.len()).unwrap().distortion(&x);
                 let tight = preset.phi_tight(bits, x.len());
                 prop_assert!(phi <= tight * (1.0 + 1e-5) + 1e-6, "{} {} {}", preset, phi, tight);
             }

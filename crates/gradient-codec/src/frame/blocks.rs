@@ -1,0 +1,115 @@
+//! Bodies of blocks: checked and added segment by segment.
+
+use super::FrameError;
+use crate::checksum;
+use crate::kernels::Kernels;
+use crate::layout::{BLOCK, LANES, SEGMENT, Segment};
+use crate::partial;
+use crate::quantizer::Quantizer;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The codes (or raw f32) of all coordinates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocks<'a> {
+    pub quantizer: Quantizer,
+    pub n: usize,
+    /// The step of a global scale.
+    pub header_step: f32,
+    pub body: &'a [u8],
+}
+
+impl Blocks<'_> {
+    /// Checksum of the body, and the first rule that its contents break.
+    pub(super) fn scan(&self, kernels: &'static Kernels) -> (u32, Result<(), FrameError>) {
+        let per_task = checksum::segments_per_task(self.n);
+        let segment_bytes = self.full_segment_bytes();
+        let pieces: Vec<_> = self
+            .body
+            .par_chunks(per_task * segment_bytes)
+            .enumerate()
+            .map(|(task, bytes)| {
+                let (mut crc, mut contents) = (0, Ok(()));
+                for (i, segment) in bytes.chunks(segment_bytes).enumerate() {
+                    let start = (task * per_task + i) * SEGMENT;
+                    crc = crc32c::crc32c_append(crc, segment);
+                    contents = contents.and_then(|()| self.check_segment(kernels, start, segment));
+                }
+                (crc, bytes.len(), contents)
+            })
+            .collect();
+        let checksum = checksum::concatenated(pieces.iter().map(|p| (p.0, p.1)));
+        let contents = pieces.into_iter().try_for_each(|p| p.2);
+        (checksum, contents)
+    }
+
+    /// The layout of the segment that starts at coordinate `start`.
+    pub(super) fn segment(&self, start: usize) -> Segment {
+        Segment::new(&self.quantizer, (self.n - start).min(SEGMENT))
+    }
+
+    fn full_segment_bytes(&self) -> usize {
+        if self.quantizer.is_f32() {
+            4 * SEGMENT
+        } else {
+            Segment::new(&self.quantizer, SEGMENT).bytes()
+        }
+    }
+
+    /// The words of the segment's partial block, spread over a full block.
+    pub(super) fn spread_partial(&self, segment: &Segment, bytes: &[u8]) -> [u8; 4 * LANES * 16] {
+        let mut full = [0; 4 * LANES * 16];
+        let part = &bytes[segment.block_range(segment.blocks..segment.blocks + 1)];
+        partial::spread_words(
+            part,
+            segment.partial_lanes,
+            &mut full[..segment.block_bytes()],
+        );
+        full
+    }
+
+    /// Adds coordinates `tile` of the frame, inside one segment and from a block boundary.
+    pub(super) fn accumulate_tile(
+        &self,
+        kernels: &'static Kernels,
+        weight: f32,
+        tile: Range<usize>,
+        acc: &mut [f32],
+    ) {
+        if self.quantizer.is_f32() {
+            return kernels.accumulate_f32(&self.body[4 * tile.start..4 * tile.end], weight, acc);
+        }
+        let start = tile.start - tile.start % SEGMENT;
+        let segment = self.segment(start);
+        let bytes = &self.body[start / SEGMENT * self.full_segment_bytes()..][..segment.bytes()];
+        let bucket = self.quantizer.bucket().map_or(SEGMENT, |b| b as usize);
+        let bits = self.quantizer.bits();
+        // Runs of blocks that share a step.
+        let mut at = tile.start - start;
+        let mut acc = acc;
+        while !acc.is_empty() {
+            let run = acc.len().min(bucket - at % bucket);
+            let (now, later) = acc.split_at_mut(run);
+            let step = match segment.steps {
+                0 => self.header_step,
+                _ => {
+                    let step = &bytes[4 * (at / bucket)..][..4];
+                    f32::from_le_bytes([step[0], step[1], step[2], step[3]])
+                }
+            };
+            let factor = weight * step;
+            let (full, rest) = now.split_at_mut(run - run % BLOCK);
+            let first = at / BLOCK;
+            let blocks = segment.block_range(first..first + full.len() / BLOCK);
+            kernels.accumulate(bits, &bytes[blocks], factor, full);
+            if !rest.is_empty() {
+                let packed = self.spread_partial(&segment, bytes);
+                let mut block = partial::spread(rest);
+                kernels.accumulate(bits, &packed[..segment.block_bytes()], factor, &mut block);
+                partial::gather(&block, rest);
+            }
+            acc = later;
+            at += run;
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The rules that a frame has to keep: its header against the plan, and its contents.
+
+use super::blocks::Blocks;
+use super::entries::{Coordinates, Entries};
+use super::{Expected, FrameError};
+use crate::compressor::{Compressor, Operator};
+use crate::header::{Header, MAGIC, VERSION};
+use crate::kernels::Kernels;
+use crate::layout::{BLOCK, SEGMENT};
+use crate::partial;
+use crate::quantizer::Quantizer;
+
+/// Finite, not negative, and so is its product with the outermost level.
+fn step_is_valid(step: f32, quantizer: &Quantizer) -> bool {
+    step.is_sign_positive() && (step * quantizer.levels() as f32).is_finite()
+}
+
+/// The header's step: there only with a global scale, and then a valid one.
+pub(super) fn header_step(found: f32, compressor: &Compressor) -> Result<(), FrameError> {
+    let fits = match compressor.operator() {
+        Operator::Quantizer(quantizer) => {
+            quantizer.scale().is_global() && step_is_valid(found, &quantizer)
+        }
+        _ => false,
+    };
+    if fits || found.to_bits() == 0 {
+        Ok(())
+    } else {
+        Err(FrameError::HeaderStep { found })
+    }
+}
+
+/// Every field of the header against the plan.
+pub(super) fn header(header: &Header, intact: bool, expected: &Expected) -> Result<(), FrameError> {
+    let compressor = &expected.compressor;
+    let wanted = Header::new(compressor, expected.iteration, expected.worker, 0);
+    if header.magic != MAGIC {
+        return Err(FrameError::Magic {
+            found: header.magic,
+        });
+    }
+    if header.version != VERSION {
+        return Err(FrameError::Version {
+            found: header.version,
+            expected: VERSION,
+        });
+    }
+    if !intact {
+        return Err(FrameError::HeaderChecksum);
+    }
+    macro_rules! same {
+        ($field:ident, $variant:ident) => {
+            if header.$field != wanted.$field {
+                return Err(FrameError::$variant {
+                    found: header.$field,
+                    expected: wanted.$field,
+                });
+            }
+        };
+    }
+    same!(bits, Bits);
+    same!(scale, Scale);
+    same!(levels, Levels);
+    same!(generator, Generator);
+    same!(log2_bucket, Bucket);
+    same!(log2_segment, Segment);
+    same!(flags, Flags);
+    same!(n, Coordinates);
+    same!(iteration, Iteration);
+    same!(worker, Worker);
+    if u64::from(header.tail) != expected.tail as u64 {
+        return Err(FrameError::Tail {
+            found: u64::from(header.tail),
+            expected: expected.tail as u64,
+        });
+    }
+    // Any key will do where one is needed: it chooses among the coordinates, nothing else.
+    let draws = matches!(compressor.operator(), Operator::RandK { .. });
+    if header.key != 0 && !draws {
+        return Err(FrameError::Key { found: header.key });
+    }
+    same!(entries, Entries);
+    Ok(())
+}
+
+impl Blocks<'_> {
+    /// Steps, padding and codes of the segment that starts at coordinate `start`.
+    pub(super) fn check_segment(
+        &self,
+        kernels: &'static Kernels,
+        start: usize,
+        bytes: &[u8],
+    ) -> Result<(), FrameError> {
+        let quantizer = &self.quantizer;
+        if quantizer.is_f32() {
+            for (i, block) in bytes.chunks(4 * BLOCK).enumerate() {
+                if kernels.max_abs_bits_le(block) >= f32::INFINITY.to_bits() {
+                    let index = start + i * BLOCK;
+                    return Err(FrameError::NotFinite { index });
+                }
+            }
+            return Ok(());
+        }
+        let segment = self.segment(start);
+        let bits = quantizer.bits();
+        let bucket = quantizer.bucket().map_or(SEGMENT, |b| b as usize);
+        let (steps, padding) = bytes[..segment.step_bytes].split_at(4 * segment.steps);
+        for (j, step) in steps.as_chunks::<4>().0.iter().enumerate() {
+            let found = f32::from_le_bytes(*step);
+            if !step_is_valid(found, quantizer) {
+                let index = start + j * bucket;
+                return Err(FrameError::Step { index, found });
+            }
+        }
+        if padding.iter().any(|b| *b != 0) {
+            return Err(FrameError::StepPadding { index: start });
+        }
+        let unused = -(1i32 << (bits - 1));
+        let blocks = &bytes[segment.block_range(0..segment.blocks)];
+        if kernels.lowest(bits, blocks) == unused {
+            let is_bad = |block: &[u8]| kernels.lowest(bits, block) == unused;
+            let block = blocks.chunks(segment.block_bytes()).position(is_bad);
+            let index = start + block.unwrap_or(0) * BLOCK;
+            return Err(FrameError::UnusedCode { index });
+        }
+        if segment.partial_lanes > 0 {
+            let full = self.spread_partial(&segment, bytes);
+            let packed = &full[..segment.block_bytes()];
+            if kernels.lowest(bits, packed) == unused {
+                let index = start + segment.blocks * BLOCK;
+                return Err(FrameError::UnusedCode { index });
+            }
+            // Decode whole lanes: the codes behind the last coordinate must be 0.
+            let zero_code = if bits == 1 { 1.0 } else { 0.0 };
+            let mut values = [0.0; BLOCK];
+            kernels.accumulate(bits, packed, 1.0, &mut values);
+            let mut lanes = [0.0; BLOCK];
+            let lanes = &mut lanes[..segment.partial_lanes * 32];
+            partial::gather(&values, lanes);
+            if lanes[segment.coordinates % BLOCK..]
+                .iter()
+                .any(|v| *v != zero_code)
+            {
+                return Err(FrameError::CodePadding);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Entries<'_> {
+    /// Values and indices.
+    pub(super) fn check(&self, kernels: &'static Kernels) -> Result<(), FrameError> {
+        let is_bad = |bytes: &[u8]| kernels.max_abs_bits_le(bytes) >= f32::INFINITY.to_bits();
+        if is_bad(self.values.as_flattened()) {
+            let bad = self.values.iter().position(|value| is_bad(value));
+            let entry = bad.unwrap_or(0);
+            return Err(FrameError::EntryNotFinite { entry });
+        }
+        let Coordinates::Sent(indices) = self.coordinates else {
+            return Ok(());
+        };
+        let mut least = 0;
+        for entry in 0..self.values.len() {
+            let found = indices.get(entry);
+            if found < least || found >= self.n as u64 {
+                return Err(FrameError::EntryIndex { entry, found });
+            }
+            least = found + 1;
+        }
+        if indices.padding_is_zero(self.values.len()) {
+            Ok(())
+        } else {
+            Err(FrameError::IndexPadding)
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! From bytes to a sum: checking a frame against what was planned, and folding it into an
+//! accumulator without a dequantized copy.
+
+mod blocks;
+mod check;
+mod entries;
+mod error;
+
+pub use error::FrameError;
+
+use crate::compressor::{Compressor, Operator};
+use crate::header::Header;
+use crate::kernels::Kernels;
+use crate::layout::{BLOCK, HEADER_BYTES, SEGMENT};
+use crate::sparse::Indices;
+use blocks::Blocks;
+use entries::{Coordinates, Entries};
+use rayon::prelude::*;
+
+/// What the plan says a frame must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Iteration of the run.
+    pub iteration: u64,
+    /// Logical worker.
+    pub worker: u32,
+    /// The worker's compressor, which knows the number of coordinates.
+    pub compressor: Compressor,
+    /// Uncompressed f32 behind the coordinates.
+    pub tail: usize,
+}
+
+/// A checked frame: every rule of the format holds, so that decoding cannot fail.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    compressor: Compressor,
+    body: Body<'a>,
+    tail: &'a [[u8; 4]],
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Body<'a> {
+    Blocks(Blocks<'a>),
+    Entries(Entries<'a>),
+}
+
+impl<'a> Body<'a> {
+    /// The parts of a body that has the planned length.
+    fn new(compressor: &Compressor, header: &Header, body: &'a [u8]) -> Self {
+        let n = compressor.coordinates();
+        let entries = match compressor.operator() {
+            Operator::Quantizer(quantizer) => {
+                return Self::Blocks(Blocks {
+                    quantizer,
+                    n,
+                    header_step: header.step,
+                    body,
+                });
+            }
+            Operator::TopK { entries } | Operator::RandK { entries } => entries as usize,
+        };
+        let (values, indices) = body.split_at(4 * entries);
+        let coordinates = match compressor.operator() {
+            Operator::RandK { .. } => Coordinates::Drawn(header.key),
+            _ => Coordinates::Sent(Indices::new(indices, compressor.index_bits())),
+        };
+        Self::Entries(Entries {
+            values: values.as_chunks().0,
+            coordinates,
+            n,
+        })
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Checks `bytes` against the format and the plan. Reads everything once, allocates nothing
+    /// that depends on the frame's own claims, and takes time linear in the *planned* length at
+    /// most.
+    ///
+    /// # Errors
+    /// The first rule broken, in the order of [`FrameError`]'s variants.
+    pub fn parse(bytes: &'a [u8], expected: &Expected) -> Result<Self, FrameError> {
+        Self::parse_with(Kernels::best(), bytes, expected)
+    }
+
+    pub(crate) fn parse_with(
+        kernels: &'static Kernels,
+        bytes: &'a [u8],
+        expected: &Expected,
+    ) -> Result<Self, FrameError> {
+        let found = bytes.len();
+        let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(FrameError::Truncated { found });
+        };
+        let (header, intact) = Header::from_bytes(header);
+        check::header(&header, intact, expected)?;
+        let compressor = expected.compressor;
+        let length = compressor.frame_len(expected.tail);
+        if found != length {
+            return Err(FrameError::Length {
+                found,
+                expected: length,
+            });
+        }
+        let (body, tail) = rest.split_at(rest.len() - 4 * expected.tail);
+        let frame = Self {
+            compressor,
+            body: Body::new(&compressor, &header, body),
+            tail: tail.as_chunks().0,
+        };
+        let (checksum, contents) = match &frame.body {
+            Body::Blocks(blocks) => blocks.scan(kernels),
+            Body::Entries(entries) => (crc32c::crc32c(body), entries.check(kernels)),
+        };
+        if crc32c::crc32c_append(checksum, tail) != header.payload_checksum {
+            return Err(FrameError::PayloadChecksum);
+        }
+        check::header_step(header.step, &compressor)?;
+        contents?;
+        match frame.tail().position(|v| !v.is_finite()) {
+            Some(index) => Err(FrameError::TailNotFinite { index }),
+            None => Ok(frame),
+        }
+    }
+
+    /// Coordinates.
+    pub fn coordinates(&self) -> usize {
+        self.compressor.coordinates()
+    }
+
+    /// What the frame was compressed with.
+    pub fn compressor(&self) -> Compressor {
+        self.compressor
+    }
+
+    /// Bits of the compressed payload: [`Compressor::payload_bits`].
+    pub fn payload_bits(&self) -> u64 {
+        self.compressor.payload_bits()
+    }
+
+    /// The uncompressed values behind the coordinates.
+    pub fn tail(&self) -> impl ExactSizeIterator<Item = f32> + use<'a> {
+        self.tail.iter().map(|bytes| f32::from_le_bytes(*bytes))
+    }
+
+    /// `acc += weight * C(x)`: coordinate m becomes `fl(acc_m + fl(fl(weight * step) * code_m))`, or
+    /// `fl(acc_m + fl(weight * value_m))` for raw and sparse values, the same bits for any CPU and
+    /// number of threads. A sparse frame touches the coordinates that it keeps and no other.
+    ///
+    /// # Panics
+    /// If `acc` has not [`Frame::coordinates`] elements.
+    pub fn accumulate(&self, weight: f32, acc: &mut [f32]) {
+        accumulate_many(&[(*self, weight)], acc);
+    }
+
+    /// `out = C(x)`.
+    ///
+    /// # Panics
+    /// If `out` has not [`Frame::coordinates`] elements.
+    pub fn decode(&self, out: &mut [f32]) {
+        out.fill(0.0);
+        self.accumulate(1.0, out);
+    }
+}
+
+/// Coordinates of the accumulator that stay in the L1 cache while every frame is added to them.
+const TILE: usize = 8 * BLOCK;
+
+/// Adds every frame, times its weight, to `acc` in one pass: the accumulator crosses memory once
+/// however many frames there are. Bit for bit the same as [`Frame::accumulate`] for one frame after
+/// the other. The frames may have different widths and compressors.
+///
+/// # Panics
+/// If `acc` has not exactly the coordinates of every frame.
+pub fn accumulate_many(frames: &[(Frame<'_>, f32)], acc: &mut [f32]) {
+    accumulate_many_with(Kernels::best(), frames, acc);
+}
+
+pub(crate) fn accumulate_many_with(
+    kernels: &'static Kernels,
+    frames: &[(Frame<'_>, f32)],
+    acc: &mut [f32],
+) {
+    for (frame, _) in frames {
+        assert_eq!(
+            acc.len(),
+            frame.coordinates(),
+            "the accumulator must have the frame's coordinates"
+        );
+    }
+    if frames.is_empty() {
+        return;
+    }
+    let indices: Vec<Vec<usize>> = frames
+        .iter()
+        .map(|(frame, _)| match &frame.body {
+            Body::Blocks(_) => Vec::new(),
+            Body::Entries(entries) => entries.indices(),
+        })
+        .collect();
+    let is_sparse = |(frame, _): &(Frame<'_>, f32)| matches!(frame.body, Body::Entries(_));
+    if frames.iter().all(is_sparse) {
+        return accumulate_tile(kernels, frames, &indices, 0, acc);
+    }
+    acc.par_chunks_mut(SEGMENT)
+        .enumerate()
+        .for_each(|(index, acc)| {
+            for (i, acc) in acc.chunks_mut(TILE).enumerate() {
+                let start = index * SEGMENT + i * TILE;
+                accumulate_tile(kernels, frames, &indices, start, acc);
+            }
+        });
+}
+
+/// Adds the coordinates from `start` on of every frame to `acc`. Frames of blocks need a tile inside
+/// one segment and from a block boundary.
+fn accumulate_tile(
+    kernels: &'static Kernels,
+    frames: &[(Frame<'_>, f32)],
+    indices: &[Vec<usize>],
+    start: usize,
+    acc: &mut [f32],
+) {
+    let tile = start..start + acc.len();
+    for ((frame, weight), indices) in frames.iter().zip(indices) {
+        match &frame.body {
+            Body::Blocks(blocks) => blocks.accumulate_tile(kernels, *weight, tile.clone(), acc),
+            Body::Entries(entries) => entries.accumulate(indices, *weight, tile.clone(), acc),
+        }
+    }
+}

@@ -262,7 +262,7 @@ pub enum PlanError {
     TwoTrackCertain { worker: usize },
     #[error("decode two tracks with scheme {scheme:?}: its weights depend on who answered")]
     TwoTrackPerRound { scheme: String },
-    #[error("decode scheme {scheme:?} by {given:?}: it can be decoded by {possible}")]
+    #[error("decode scheme {scheme:?} by {given}: it can be decoded by {possible}")]
     Decoding {
         scheme: String,
         given: Decoding,

@@ -11,7 +11,8 @@ const HEAD: usize = 48;
 const TAIL: usize = 8;
 
 impl fmt::Display for Plan {
-    /// The predictions, then one row per worker: how often it is late, bits per coordinate, decoding
+    /// The predictions; for biased schemes how much the partitions count, and how many are lost; then one
+    /// row per worker: how often it is late, bits per coordinate, decoding
     /// weight (and that of the second track, if it is not proportional), number of partitions, the sum
     /// of their coefficients, and which they are. Of more than 64 workers the middle is left out.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -49,6 +50,18 @@ impl fmt::Display for Plan {
             write!(f, "; second track {kappa:.7} x the first")?;
         }
         writeln!(f)?;
+        if let (Some(coefficients), false) = (self.expected_coefficients(), prediction.unbiased) {
+            let least = coefficients.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = coefficients
+                .iter()
+                .copied()
+                .fold(f64::NEG_INFINITY, f64::max);
+            writeln!(f, "in the mean a partition counts {least:.4} to {most:.4}")?;
+        }
+        let unassigned = self.unassigned().len();
+        if unassigned > 0 {
+            writeln!(f, "nobody holds {unassigned} of the partitions")?;
+        }
         self.rows(f)
     }
 }

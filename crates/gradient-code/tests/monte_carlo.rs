@@ -5,7 +5,7 @@
 
 use counter_rng::{CounterRng, Purpose, rng};
 use gradient_code::{
-    Budget, Construction, Decoder, Plan, Scaling, SchemeConfig, Setting, error, plan,
+    Assignment, Budget, Construction, Decoder, Plan, Scaling, SchemeConfig, Setting, error, plan,
 };
 use rand::RngExt;
 
@@ -190,6 +190,14 @@ fn osgc(construction: Construction) -> SchemeConfig {
     }
 }
 
+fn sgc(assignment: Assignment) -> SchemeConfig {
+    SchemeConfig {
+        assignment,
+        load: 2.5,
+        ..SchemeConfig::new("sgc")
+    }
+}
+
 #[test]
 fn error_and_bias_match_the_exact_formula() {
     let gradients = random_gradients();
@@ -200,6 +208,13 @@ fn error_and_bias_match_the_exact_formula() {
         osgc(Construction::SchemeOne),
         osgc(Construction::SchemeTwo),
         SchemeConfig::new("is-sgd"),
+        SchemeConfig::new("bgc"),
+        SchemeConfig::new("ehd"),
+        sgc(Assignment::Random),
+        sgc(Assignment::Cyclic),
+        SchemeConfig::new("one-bit-sgc"),
+        SchemeConfig::new("coco"),
+        SchemeConfig::new("coco-ef"),
     ] {
         let plan = planned(&scheme, &probabilities());
         for quantizer in [Quantizer::Signs, Quantizer::Levels] {

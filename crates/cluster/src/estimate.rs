@@ -184,15 +184,20 @@ impl Estimate {
         if self.kept.is_empty() {
             return Ok(Vec::new());
         }
-        self.kept.sort_by_key(|(worker, _)| *worker);
-        let responders: Vec<usize> = self.kept.iter().map(|(worker, _)| *worker).collect();
-        let weights = plan
+        // The decoder may care who came first; the sums of f32 are made in a fixed order.
+        let round = plan
             .decoder
-            .weights_for(&responders, plan)
+            .round(&self.responders, plan, iteration)
             .map_err(|error| error.to_string())?;
+        let mut weights = vec![0.0; plan.workers.len()];
+        for (&worker, weight) in self.responders.iter().zip(round.weights) {
+            weights[worker] = weight;
+        }
+        self.kept.sort_by_key(|(worker, _)| *worker);
         let n = plan.partitions as f64;
         let kept = std::mem::take(&mut self.kept);
-        for ((worker, buffer), weight) in kept.iter().zip(&weights) {
+        for (worker, buffer) in &kept {
+            let weight = weights[*worker];
             let frame = messages
                 .parse(*worker, iteration, buffer)
                 .map_err(|error| error.to_string())?;

@@ -6,11 +6,15 @@
 //! * [`Decoder::Fixed`]: the weights are known before the round, so each message is folded into the
 //!   estimate as it arrives and decoding hides behind waiting.
 //! * [`Decoder::PerRound`]: the weights depend on who answered, so messages are kept until the
-//!   deadline, then [`Decoder::weights_for`] solves a small least-squares problem in f64.
+//!   deadline, then [`Decoder::round`] finds them, as a rule from a small least-squares problem in f64.
+//!
+//! Where messages mix blocks of the gradients ([`crate::block_code`]), every message has a weight per
+//! block, and only least squares in every round can decode.
 
+mod least_squares;
 mod per_round;
 
-pub use per_round::{PerRound, RoundWeights};
+pub use per_round::{PerRound, RoundWeights, Rule};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -45,9 +49,11 @@ pub enum SecondTrack {
 }
 
 impl Decoder {
-    /// The decoding weight of each worker in `responders`, in their order.
+    /// The decoding weights of the workers in `responders`, who are given in the order in which their
+    /// messages arrived, in `iteration`.
     ///
-    /// For [`Decoder::Fixed`] these are the `w_i` of the first track, whoever else answered.
+    /// For [`Decoder::Fixed`] these are the `w_i` of the first track, whoever else answered. The
+    /// iteration matters for codes that are redrawn.
     ///
     /// ```
     /// # use gradient_code::{Budget, PerRound, Decoder, Scaling, SchemeConfig, Setting};
@@ -61,18 +67,28 @@ impl Decoder {
     /// # };
     /// # let budget = Budget { total_bits: 12, min_bits: 2, max_bits: 16 };
     /// let mut plan = gradient_code::plan(&SchemeConfig::new("is-sgd"), &setting, &budget, None)?;
-    /// assert_eq!(plan.decoder.weights_for(&[2, 0], &plan)?, [1.0, 1.0]);
-    /// plan.decoder = Decoder::PerRound(PerRound { ridge: 0.0 });
-    /// let weights = plan.decoder.weights_for(&[2, 0], &plan)?;
-    /// assert!(weights.iter().all(|w| (w - 1.0).abs() < 1e-12));
+    /// assert_eq!(plan.decoder.round(&[2, 0], &plan, 0)?.weights, [1.0, 1.0]);
+    /// plan.decoder = Decoder::PerRound(PerRound::default());
+    /// let round = plan.decoder.round(&[2, 0], &plan, 0)?;
+    /// assert!(round.weights.iter().all(|w| (w - 1.0).abs() < 1e-12));
+    /// // The partition of worker 1 is missing.
+    /// assert!((round.residual - 1.0).abs() < 1e-12);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     /// [`DecodeError::Responder`] for a worker that does not exist or is idle,
     /// [`DecodeError::Repeated`] for one that is named twice, [`DecodeError::Solve`] if LAPACK does not
-    /// converge.
-    pub fn weights_for(&self, responders: &[usize], plan: &Plan) -> Result<Vec<f64>, DecodeError> {
+    /// converge or the decoder has no weights for blocks.
+    ///
+    /// # Panics
+    /// If the plan is not valid ([`Plan::validate`]).
+    pub fn round(
+        &self,
+        responders: &[usize],
+        plan: &Plan,
+        iteration: u64,
+    ) -> Result<RoundWeights, DecodeError> {
         let mut seen = vec![false; plan.k()];
         for &worker in responders {
             match plan.workers.get(worker) {
@@ -88,23 +104,23 @@ impl Decoder {
                 return Err(DecodeError::Repeated { worker });
             }
         }
+        let columns: Vec<Vec<(usize, f64)>> = responders
+            .iter()
+            .map(|&worker| plan.column(worker, iteration))
+            .collect();
+        let (n, blocks) = (plan.partitions, plan.blocks());
         match self {
-            Self::Fixed { weights, .. } => responders
-                .iter()
-                .map(|&worker| {
-                    weights.get(worker).copied().ok_or(DecodeError::Responder {
-                        worker,
-                        workers: weights.len(),
-                    })
-                })
-                .collect(),
-            Self::PerRound(per_round) => {
-                let rows: Vec<&[(usize, f64)]> = responders
-                    .iter()
-                    .map(|&worker| plan.workers[worker].assignment.as_slice())
-                    .collect();
-                Ok(per_round.solve(&rows, plan.partitions)?.weights)
+            Self::Fixed { .. } if blocks > 1 => Err(DecodeError::Solve {
+                responders: responders.len(),
+                partitions: n,
+                reason: format!("fixed weights cannot decode {blocks} blocks"),
+            }),
+            Self::Fixed { weights, .. } => {
+                let weights: Vec<f64> = responders.iter().map(|&worker| weights[worker]).collect();
+                let rank = weights.iter().filter(|&&weight| weight != 0.0).count();
+                Ok(RoundWeights::of(weights, rank, &columns, n, blocks))
             }
+            Self::PerRound(per_round) => per_round.weigh(responders, &columns, n, blocks),
         }
     }
 

@@ -12,6 +12,7 @@
 //!
 //! * [`code`]: the sparse matrix of coefficients; [`overlap`], [`osgc_construction`], [`assignment`] and
 //!   [`graph`] fill it.
+//! * [`block_code`]: messages shorter than the model.
 //! * [`mod@plan`]: the finished [`Plan`]; [`decoder`]: its decoding weights, fixed or per round;
 //!   [`two_track`]: a second set of them for Adam.
 //! * [`error`]: the exact error of a plan and its bound (Lemma 1); [`prediction`]: what a plan says
@@ -40,12 +41,13 @@
 //! let bound = 16.0 / plan.prediction.scaling_s;
 //! assert!((plan.prediction.error_bound / bound - 1.0).abs() < 1e-12);
 //! // Decoding: each worker's message is weighed by 1 / (1 - p_i) as it arrives.
-//! assert_eq!(plan.decoder.weights_for(&[1], &plan)?, [1.25]);
+//! assert_eq!(plan.decoder.round(&[1], &plan, 0)?.weights, [1.25]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod assignment;
 mod balanced;
+pub mod block_code;
 pub mod code;
 pub mod decoder;
 mod draw;
@@ -65,8 +67,9 @@ mod table;
 pub mod two_track;
 
 pub use bit_allocation::Method;
+pub use block_code::{BlockCode, Fold};
 pub use code::{CodeError, CodeMatrix};
-pub use decoder::{DecodeError, Decoder, PerRound, RoundWeights, SecondTrack};
+pub use decoder::{DecodeError, Decoder, PerRound, RoundWeights, Rule, SecondTrack};
 pub use plan::{PASSTHROUGH_BITS, Plan, PlanFault, WorkerPlan};
 pub use planner::{Design, PlanError, plan, plan_with, replan_without};
 pub use prediction::Prediction;

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::block_code::BlockCode;
 use crate::decoder::{Decoder, SecondTrack};
 use crate::error;
 use crate::prediction::Prediction;
@@ -23,6 +24,9 @@ pub struct Plan {
     pub partitions: usize,
     /// One entry per logical worker, `k` in all.
     pub workers: Vec<WorkerPlan>,
+    /// How gradients are cut into blocks that messages mix; `None` for messages as long as the model.
+    #[serde(default)]
+    pub block_code: Option<BlockCode>,
     /// How messages become a gradient.
     pub decoder: Decoder,
     /// If set, nobody is ever late: the round waits for every worker that holds data, and injected
@@ -160,6 +164,9 @@ impl Plan {
             }
             _ => {}
         }
+        if let Some(code) = &self.block_code {
+            code.validate(&self.workers)?;
+        }
         self.validate_decoder()?;
         let given = self.prediction.weights.len();
         if given != self.k() {
@@ -178,26 +185,27 @@ impl Plan {
                 self.validate_weights("decoding weights", weights)?;
                 match second {
                     Some(SecondTrack::Weights(weights)) => {
-                        self.validate_weights("second decoding weights", weights)
+                        self.validate_weights("second decoding weights", weights)?;
                     }
                     Some(SecondTrack::Scaled(kappa)) if !kappa.is_finite() => {
-                        Err(PlanFault::Parameter {
+                        return Err(PlanFault::Parameter {
                             what: "factor of the second track",
                             value: *kappa,
-                        })
+                        });
                     }
-                    Some(SecondTrack::Scaled(_)) | None => Ok(()),
+                    Some(SecondTrack::Scaled(_)) | None => {}
                 }
             }
-            Decoder::PerRound(per_round)
-                if !(per_round.ridge.is_finite() && per_round.ridge >= 0.0) =>
-            {
-                Err(PlanFault::Parameter {
-                    what: "ridge of the per-round decoder",
-                    value: per_round.ridge,
-                })
+            Decoder::PerRound(per_round) => {
+                return per_round.validate(&self.workers, self.blocks());
             }
-            Decoder::PerRound(_) => Ok(()),
+        }
+        match self.blocks() {
+            1 => Ok(()),
+            blocks => Err(PlanFault::Blocks {
+                blocks,
+                rule: "fixed weights can decode only 1; blocks need least squares in every round",
+            }),
         }
     }
 
@@ -307,6 +315,18 @@ pub enum PlanFault {
         what: &'static str,
         worker: usize,
         value: f64,
+    },
+    #[error("cut gradients into {blocks} blocks: {rule}")]
+    Blocks { blocks: usize, rule: &'static str },
+    #[error(
+        "use {given} block coefficients at worker {worker}, which holds {load} partitions: with {blocks} blocks it needs {} of them",
+        load * blocks
+    )]
+    BlockCoefficients {
+        worker: usize,
+        given: usize,
+        load: usize,
+        blocks: usize,
     },
     #[error("use {value} as {what}: it must be finite, and not negative where it is a penalty")]
     Parameter { what: &'static str, value: f64 },

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::block_code::BlockCode;
 use crate::code::{CodeError, CodeMatrix};
 use crate::decoder::{Decoder, SecondTrack};
 use crate::plan::{Plan, PlanFault, WorkerPlan};
@@ -89,6 +90,8 @@ pub struct Design {
     pub code: CodeMatrix,
     /// `z_i`.
     pub bits: Vec<u8>,
+    /// How messages mix the blocks of the gradients; `None` for messages as long as the model.
+    pub block_code: Option<BlockCode>,
     /// First track only: [`plan()`] adds the second.
     pub decoder: Decoder,
     /// `c_i`, with which the code was designed.
@@ -139,6 +142,7 @@ impl Design {
         Ok(Self {
             code,
             bits,
+            block_code: None,
             decoder,
             weights,
             eta: 1.0,
@@ -157,6 +161,7 @@ fn assemble(
     let Design {
         code,
         bits,
+        block_code,
         mut decoder,
         mut weights,
         eta,
@@ -212,6 +217,7 @@ fn assemble(
         scheme: name.to_owned(),
         partitions,
         workers,
+        block_code,
         decoder,
         no_straggling,
         incomplete,

@@ -231,7 +231,7 @@ proptest! {
         let mut plan = plan(&SchemeConfig::default(), &setting(&p, n), &Budget::mean(6.0, n, 2, 16), None)
             .expect("valid");
         let residual = |plan: &Plan, responders: &[usize]| -> f64 {
-            let weights = plan.decoder.weights_for(responders, plan).expect("valid responders");
+            let weights = plan.decoder.round(responders, plan, 0).expect("valid responders").weights;
             let mut sums = vec![-1.0; n];
             for (&i, w) in responders.iter().zip(weights) {
                 for &(j, a) in &plan.workers[i].assignment {
@@ -243,7 +243,7 @@ proptest! {
         let responders: Vec<usize> = plan.active().filter(|i| set >> i & 1 == 1).collect();
         let everybody: Vec<usize> = plan.active().collect();
         let fixed = residual(&plan, &responders);
-        plan.decoder = Decoder::PerRound(PerRound { ridge: 0.0 });
+        plan.decoder = Decoder::PerRound(PerRound::default());
         prop_assert!(residual(&plan, &responders) <= fixed + 1e-9);
         prop_assert!(residual(&plan, &everybody) < 1e-12);
     }
@@ -271,7 +271,7 @@ fn the_dead_get_nothing_and_the_rest_share_the_budget() {
             if let Decoder::Fixed { weights, .. } = &without.decoder {
                 assert_eq!(weights[dead], 0.0);
             }
-            assert!(without.decoder.weights_for(&[dead], &without).is_err());
+            assert!(without.decoder.round(&[dead], &without, 0).is_err());
         }
         if scheme.kind != "sgd" {
             assert_eq!(without.prediction.bits_per_coordinate_offered, 32.0);
@@ -630,7 +630,7 @@ fn damaged_plans_are_refused() {
             vec![1.0, 1.0, 0.0],
             Some(SecondTrack::Scaled(f64::INFINITY)),
         ),
-        Decoder::PerRound(PerRound { ridge: -1.0 }),
+        Decoder::PerRound(PerRound::least_squares(-1.0)),
     ] {
         let plan = Plan {
             decoder,
@@ -657,14 +657,15 @@ fn responders_are_checked() {
     for _ in 0..2 {
         let fails = |responders: &[usize]| {
             plan.decoder
-                .weights_for(responders, &plan)
+                .round(responders, &plan, 0)
                 .expect_err("this must be refused")
                 .to_string()
         };
         assert!(fails(&[0, 2]).contains("worker 2: it is idle"));
         assert!(fails(&[3]).contains("worker 3"));
         assert!(fails(&[1, 0, 1]).contains("two messages of worker 1"));
-        assert_eq!(plan.decoder.weights_for(&[], &plan), Ok(vec![]));
+        let nobody = plan.decoder.round(&[], &plan, 0).expect("it is allowed");
+        assert_eq!((nobody.weights.len(), nobody.residual), (0, 3.0));
         plan.decoder = Decoder::PerRound(PerRound::default());
     }
 }

@@ -76,7 +76,7 @@ pub fn compressors() -> [Preset; 2] {
 }
 
 pub fn per_round() -> Decoder {
-    Decoder::PerRound(PerRound { ridge: 0.0 })
+    Decoder::PerRound(PerRound::default())
 }
 
 pub fn settings(straggling: Straggling, iterations: u64) -> Settings {

@@ -1,107 +1,289 @@
-//! Optimal decoding: the least-squares weights for the workers that answered.
+//! Weights chosen for the workers that answered.
 //!
-//! For the rows `A_S` of the responders `S`, `min_w ||A_S^T w - 1||^2`: the combination of the coded
-//! gradients whose partition coefficients are nearest to 1 (Charles, Papailiopoulos and Ellenberg 2017,
-//! arXiv 1711.06771, optimal decoding). Among several minimisers the one of least norm is taken, which
-//! amplifies noise in the messages least; a ridge trades residual for amplification.
+//! Least squares: for the columns `B_S` of the responders `S`, `R = argmin ||B_S R - F||_F^2` with
+//! `F = I_m (x) 1_n` (eqs 3-4 of Munim & Ramamoorthy 2026, arXiv 2603.22514), the combination of the
+//! messages whose coefficients are nearest to 1. Without blocks (`m = 1`) this is the optimal decoding of
+//! Charles, Papailiopoulos and Ellenberg 2017 (arXiv 1711.06771). Among several minimisers the one of
+//! least norm is taken, which amplifies noise in the messages least; a ridge trades residual for
+//! amplification.
+//!
+//! *The noise-aware decoder.* Let the messages be `q_i = f_i + e_i` with independent errors of mean 0 and
+//! `E||e_i||^2 <= phi_i ||f_i||^2`. If the blocks of the partition gradients are uncorrelated with equal
+//! mean squared norm `sigma^2`, then `E||f_i||^2 = sigma^2 ||B(:,i)||^2` and
+//!
+//! ```text
+//! E||Z B R + e R - Z F||_F^2 <= sigma^2 ( ||B_S R - F||_F^2 + sum_i phi_i ||B(:,i)||^2 ||R(i,:)||^2 ),
+//! R = (B_S^T B_S + diag(phi_i ||B(:,i)||^2))^{-1} B_S^T F
+//! ```
+//!
+//! minimises it: a ridge with a weight per worker, which is the Bayes estimate if everything is Gaussian.
+//! Gradients that point the same way have more signal per noise than this supposes; for them it
+//! shrinks too much.
 
-use ndarray::{Array1, Array2};
-use ndarray_linalg::{JobSvd, SVDDC};
 use serde::{Deserialize, Serialize};
 
-use super::DecodeError;
+use super::{DecodeError, least_squares};
+use crate::plan::{PlanFault, WorkerPlan};
 
-/// Parameters of the per-round decoder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// A decoder whose weights depend on who answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PerRound {
-    /// `rho >= 0` in `min_w ||A_S^T w - 1||^2 + rho ||w||^2`. 0 asks for the pseudo-inverse; with
-    /// quantized or noisy messages a positive value keeps `||w||` small where `A_S` is ill-conditioned.
+    /// How the weights are found.
+    pub rule: Rule,
+    /// `rho >= 0` in `min_R ||B_S R - F||_F^2 + rho ||R||_F^2` (least squares only). 0 asks for the
+    /// pseudo-inverse; with quantized or noisy messages a positive value keeps `||R||` small where `B_S`
+    /// is ill-conditioned.
     pub ridge: f64,
+    /// `phi(z_i)` per worker, the variance of its messages relative to their squared norm: adds
+    /// `phi(z_i) ||B(:,i)||^2 ||R(i,:)||^2` to what least squares minimises. `None` supposes exact
+    /// messages.
+    pub noise: Option<Vec<f64>>,
+    /// The weights are multiplied by it at the end; `1 / alpha` makes an estimate with
+    /// `E[B R] = alpha F` unbiased.
+    pub rescale: f64,
+}
+
+impl Default for PerRound {
+    /// Least squares, no ridge, not rescaled.
+    fn default() -> Self {
+        Self {
+            rule: Rule::LeastSquares,
+            ridge: 0.0,
+            noise: None,
+            rescale: 1.0,
+        }
+    }
+}
+
+/// How the weights of a round are found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The combination of the messages that is nearest to the full gradient.
+    #[default]
+    LeastSquares,
+    /// `n / (r s)` for each of `r` responders: one-step decoding (Charles et al. 2017).
+    OneStep {
+        /// `s`, the number of partitions of a worker.
+        load: f64,
+    },
+    /// 1 for the first arrival of each group, 0 for later ones (ErasureHead).
+    FirstOfGroup {
+        /// The group of each worker.
+        group: Vec<usize>,
+    },
 }
 
 /// The weights of one round and how good they are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoundWeights {
-    /// `w_i`, in the order of the responders.
+    /// `R`, row-major `r x m`: the weight of each responder, in the order they were given, in each
+    /// block of the estimate. One number per responder where there are no blocks.
     pub weights: Vec<f64>,
-    /// `||A_S^T w - 1||^2`, the error for orthonormal partition gradients: 0 if everything was
-    /// recovered, `n` if nobody answered.
+    /// `||B_S R - F||_F^2` for these weights, the error for orthonormal gradient blocks: 0 if everything
+    /// was recovered, `m n` if nobody answered.
     pub residual: f64,
-    /// `||w||^2`, by which independent noise of unit variance in the messages is amplified.
+    /// `||R||_F^2`, by which independent noise of unit variance in the messages is amplified.
     pub amplification: f64,
-    /// Rank of `A_S` as seen by the decoder.
+    /// Rank of the least-squares problem, of which a ridge is part; for other rules the number of
+    /// responders whose weight is not 0.
     pub rank: usize,
 }
 
+impl RoundWeights {
+    /// Takes stock of `weights` for the columns they weigh.
+    pub(super) fn of(
+        weights: Vec<f64>,
+        rank: usize,
+        columns: &[Vec<(usize, f64)>],
+        partitions: usize,
+        blocks: usize,
+    ) -> Self {
+        // B_S R, row-major (blocks partitions) x blocks.
+        let mut product = vec![0.0; partitions * blocks * blocks];
+        for (column, weights) in columns.iter().zip(weights.chunks_exact(blocks)) {
+            for &(row, value) in column {
+                let sums = &mut product[row * blocks..][..blocks];
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum += value * weight;
+                }
+            }
+        }
+        let residual = product
+            .iter()
+            .enumerate()
+            .map(|(at, value)| {
+                let (row, block) = (at / blocks, at % blocks);
+                let wanted = f64::from(u8::from(row / partitions == block));
+                (value - wanted) * (value - wanted)
+            })
+            .sum();
+        Self {
+            residual,
+            amplification: weights.iter().map(|weight| weight * weight).sum(),
+            weights,
+            rank,
+        }
+    }
+}
+
 impl PerRound {
-    /// Solves for the responders whose encoding coefficients `a_ij` are `rows`, over `partitions`
-    /// columns, by a singular value decomposition in f64. Singular values below
-    /// `max(r, n) eps sigma_max` count as zero.
-    ///
-    /// Costs `O(r n min(r, n))` time and `O(r n)` memory for `r` responders: meant for up to about a
-    /// thousand workers. For equal thread counts of the BLAS the result is the same to the last bit.
+    /// Least squares with this ridge.
+    pub fn least_squares(ridge: f64) -> Self {
+        Self {
+            ridge,
+            ..Self::default()
+        }
+    }
+
+    /// This rule, without ridge or rescaling.
+    pub fn rule(rule: Rule) -> Self {
+        Self {
+            rule,
+            ..Self::default()
+        }
+    }
+
+    /// The weights of responders, in arrival order, whose encoding coefficients `a_ij` are `rows`, over
+    /// `partitions` partitions: [`Decoder::round`](super::Decoder::round) without a plan, for messages as
+    /// long as the model. Workers are numbered by their place in `rows`.
     ///
     /// # Errors
     /// [`DecodeError::Solve`] if the decomposition does not converge, or a coefficient is not finite.
     ///
     /// # Panics
-    /// If a row names a partition that does not exist.
+    /// If a row names a partition that does not exist, or the decoder is for fewer workers.
     pub fn solve(
         &self,
         rows: &[&[(usize, f64)]],
         partitions: usize,
     ) -> Result<RoundWeights, DecodeError> {
-        let responders = rows.len();
-        if responders == 0 {
-            return Ok(RoundWeights {
-                weights: Vec::new(),
-                residual: partitions as f64,
-                amplification: 0.0,
-                rank: 0,
+        let responders: Vec<usize> = (0..rows.len()).collect();
+        let columns: Vec<Vec<(usize, f64)>> = rows.iter().map(|row| row.to_vec()).collect();
+        self.weigh(&responders, &columns, partitions, 1)
+    }
+
+    /// The weights of `responders`, in arrival order, whose columns of `B` are `columns`, over
+    /// `partitions` partitions in `blocks` blocks.
+    ///
+    /// Least squares costs `O(r^2 m n)` time and `O(r m n)` memory for `r` responders: meant for up to
+    /// about a thousand workers. For equal thread counts of the BLAS the result is the same to the last
+    /// bit, in whatever order the responders arrived.
+    ///
+    /// # Errors
+    /// [`DecodeError::Solve`] if the decomposition does not converge, a coefficient is not finite, or
+    /// the rule has no weights for blocks.
+    pub(super) fn weigh(
+        &self,
+        responders: &[usize],
+        columns: &[Vec<(usize, f64)>],
+        partitions: usize,
+        blocks: usize,
+    ) -> Result<RoundWeights, DecodeError> {
+        let (mut weights, rank) = match &self.rule {
+            _ if responders.is_empty() => (Vec::new(), 0),
+            Rule::LeastSquares => self.least(responders, columns, partitions, blocks)?,
+            _ if blocks > 1 => {
+                return Err(DecodeError::Solve {
+                    responders: responders.len(),
+                    partitions,
+                    reason: format!("only least squares decodes {blocks} blocks"),
+                });
+            }
+            Rule::OneStep { load } => {
+                let weight = partitions as f64 / (responders.len() as f64 * load);
+                (vec![weight; responders.len()], responders.len())
+            }
+            Rule::FirstOfGroup { group } => {
+                let mut heard = std::collections::HashSet::new();
+                let weights = responders
+                    .iter()
+                    .map(|&worker| f64::from(u8::from(heard.insert(group[worker]))))
+                    .collect();
+                (weights, heard.len())
+            }
+        };
+        for weight in &mut weights {
+            *weight *= self.rescale;
+        }
+        Ok(RoundWeights::of(weights, rank, columns, partitions, blocks))
+    }
+
+    /// Least squares for the responders in ascending order, handed out in theirs.
+    fn least(
+        &self,
+        responders: &[usize],
+        columns: &[Vec<(usize, f64)>],
+        partitions: usize,
+        blocks: usize,
+    ) -> Result<(Vec<f64>, usize), DecodeError> {
+        let mut order: Vec<usize> = (0..responders.len()).collect();
+        order.sort_by_key(|&at| responders[at]);
+        let sorted: Vec<_> = order.iter().map(|&at| columns[at].clone()).collect();
+        let penalties: Vec<f64> = order
+            .iter()
+            .map(|&at| self.penalty(responders[at], &columns[at]))
+            .collect();
+        let (solved, rank) = least_squares::solve(&sorted, partitions, blocks, &penalties)?;
+        let mut weights = vec![0.0; solved.len()];
+        for (&at, row) in order.iter().zip(solved.chunks_exact(blocks)) {
+            weights[at * blocks..][..blocks].copy_from_slice(row);
+        }
+        Ok((weights, rank))
+    }
+
+    /// `rho + phi(z_i) ||B(:,i)||^2`.
+    pub(crate) fn penalty(&self, worker: usize, column: &[(usize, f64)]) -> f64 {
+        let noise = self.noise.as_ref().map_or(0.0, |noise| {
+            noise[worker] * column.iter().map(|(_, value)| value * value).sum::<f64>()
+        });
+        self.ridge + noise
+    }
+
+    /// Checks the decoder against the workers of its plan.
+    pub(crate) fn validate(&self, workers: &[WorkerPlan], blocks: usize) -> Result<(), PlanFault> {
+        let parameter = |what, value| Err(PlanFault::Parameter { what, value });
+        let length = |what, given| {
+            Err(PlanFault::Length {
+                what,
+                given,
+                workers: workers.len(),
+            })
+        };
+        if !(self.ridge.is_finite() && self.ridge >= 0.0) {
+            return parameter("ridge of the per-round decoder", self.ridge);
+        }
+        if !(self.rescale.is_finite() && self.rescale > 0.0) {
+            return parameter("factor of the per-round decoder", self.rescale);
+        }
+        if let Some(noise) = &self.noise {
+            if noise.len() != workers.len() {
+                return length("variances of the per-round decoder", noise.len());
+            }
+            for &value in noise {
+                if !(value.is_finite() && value >= 0.0) {
+                    return parameter("variance of the per-round decoder", value);
+                }
+            }
+        }
+        match &self.rule {
+            Rule::LeastSquares => return Ok(()),
+            Rule::OneStep { load } if !(load.is_finite() && *load > 0.0) => {
+                return parameter("load of one-step decoding", *load);
+            }
+            Rule::FirstOfGroup { group } if group.len() != workers.len() => {
+                return length("groups of workers", group.len());
+            }
+            Rule::OneStep { .. } | Rule::FirstOfGroup { .. } => {}
+        }
+        if blocks > 1 {
+            return Err(PlanFault::Blocks {
+                blocks,
+                rule: "only least squares in every round can decode more than 1",
             });
         }
-        let fail = |reason: String| DecodeError::Solve {
-            responders,
-            partitions,
-            reason,
-        };
-        let mut a = Array2::<f64>::zeros((responders, partitions));
-        for (i, row) in rows.iter().enumerate() {
-            for &(partition, coefficient) in *row {
-                if !coefficient.is_finite() {
-                    return Err(fail(format!("coefficient {coefficient}")));
-                }
-                a[[i, partition]] = coefficient;
-            }
-        }
-        let (u, sigma, vt) = a
-            .svddc(JobSvd::Some)
-            .map_err(|error| fail(error.to_string()))?;
-        let (Some(u), Some(vt)) = (u, vt) else {
-            return Err(fail("no singular vectors".to_owned()));
-        };
-        let largest = sigma.iter().copied().fold(0.0, f64::max);
-        let negligible = largest * f64::EPSILON * responders.max(partitions) as f64;
-        // A_S = U diag(sigma) V^T, so w = U diag(sigma / (sigma^2 + rho)) V^T 1.
-        let ones = Array1::<f64>::ones(partitions);
-        let mut filtered = vt.dot(&ones);
-        let mut rank = 0;
-        for (value, &sigma) in filtered.iter_mut().zip(&sigma) {
-            if sigma > negligible {
-                rank += 1;
-                *value *= sigma / (sigma * sigma + self.ridge);
-            } else {
-                *value = 0.0;
-            }
-        }
-        let weights = u.dot(&filtered);
-        let missing = a.t().dot(&weights) - ones;
-        Ok(RoundWeights {
-            residual: missing.dot(&missing),
-            amplification: weights.dot(&weights),
-            weights: weights.to_vec(),
-            rank,
-        })
+        Ok(())
     }
 }
 
@@ -112,7 +294,7 @@ mod tests {
 
     fn solve(ridge: f64, rows: &[Vec<(usize, f64)>], partitions: usize) -> RoundWeights {
         let rows: Vec<&[(usize, f64)]> = rows.iter().map(Vec::as_slice).collect();
-        PerRound { ridge }
+        PerRound::least_squares(ridge)
             .solve(&rows, partitions)
             .expect("the decomposition converges")
     }

@@ -78,6 +78,7 @@ impl Scheme for Joint {
         let mut design = Design {
             code: code.scatter(&alive, k),
             bits: vec![0; k],
+            block_code: None,
             decoder: Decoder::Fixed {
                 weights: super::inverse_arrival(setting),
                 second: None,

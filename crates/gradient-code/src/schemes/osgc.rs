@@ -61,6 +61,7 @@ impl Scheme for Osgc {
         let mut design = Design {
             code,
             bits: vec![0; k],
+            block_code: None,
             decoder: Decoder::Fixed {
                 weights: super::inverse_arrival(setting),
                 second: None,

@@ -37,6 +37,7 @@ impl Scheme for Sgd {
         Ok(Design {
             code,
             bits: vec![PASSTHROUGH_BITS; k],
+            block_code: None,
             decoder: plain(k),
             weights: vec![0.0; k],
             eta: 1.0,

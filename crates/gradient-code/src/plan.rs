@@ -300,6 +300,10 @@ pub enum PlanFault {
         coefficient: f64,
         partitions: usize,
     },
+    #[error(
+        "decode worker {worker} as an edge of a graph: it must hold two partitions with coefficient 1"
+    )]
+    NotAnEdge { worker: usize },
     #[error("find a worker that holds partition {partition}")]
     Unassigned { partition: usize },
     #[error("use {given} {what}: there are {workers} workers")]

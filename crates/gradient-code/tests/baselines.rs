@@ -3,8 +3,8 @@
 
 use counter_rng::{Purpose, rng};
 use gradient_code::{
-    Assignment, Budget, CompressorTraits, CompressorWidths, Decoder, Decoding, Graph, Plan,
-    PlanError, Scaling, SchemeConfig, Setting, error, plan, replan_without, schemes,
+    Assignment, Budget, CompressorTraits, CompressorWidths, Decoder, Decoding, Graph, PerRound,
+    Plan, PlanError, Scaling, SchemeConfig, Setting, error, plan, replan_without, schemes,
 };
 use proptest::prelude::*;
 use rand::RngExt;
@@ -180,6 +180,90 @@ fn regular_graphs() {
         let rest = replan_without(&[a, b], &auto, &setting(&p, 6, 3), &budget, None)
             .expect("four are left");
         assert!(rest.unassigned().is_empty());
+    }
+}
+
+/// The weights of every round, in arrival order, by hand.
+#[test]
+fn weights_per_round() {
+    let p = [0.3; 6];
+    let decoded = |scheme: &SchemeConfig, responders: &[usize]| {
+        let plan = planned(scheme, &setting(&p, 6, 1)).expect("valid");
+        let round = plan.decoder.round(responders, &plan, 0).expect("decodable");
+        (round.weights, round.residual)
+    };
+    let with = |kind, decoding| SchemeConfig {
+        decoding,
+        ..SchemeConfig::new(kind)
+    };
+    // n / (r s) with s = d n / k = 2.
+    let (weights, _) = decoded(&with("bgc", Decoding::OneStep), &[5, 0]);
+    assert_eq!(weights, [1.5, 1.5]);
+    // Groups 0-1, 2-3, 4-5: whoever came first.
+    let first = with("ehd", Decoding::FirstArrival);
+    assert_eq!(
+        decoded(&first, &[3, 0, 2, 1]),
+        (vec![1.0, 1.0, 0.0, 0.0], 2.0)
+    );
+    let (weights, residual) = decoded(&with("ehd", Decoding::Optimal), &[3, 0, 2]);
+    assert!((residual - 2.0).abs() < 1e-12);
+    for (weight, expected) in weights.iter().zip([0.5, 1.0, 0.5]) {
+        assert!((weight - expected).abs() < 1e-12);
+    }
+    // The closed form against least squares, for every set of responders of a graph.
+    for seed in 0..8 {
+        for load in [2.0, 3.0] {
+            let n = if load == 2.0 { 6 } else { 4 };
+            let plan = planned(&with_load("od", load), &setting(&p, n, seed)).expect("valid");
+            let mut dense = plan.clone();
+            dense.decoder = Decoder::PerRound(PerRound::default());
+            assert_ne!(plan.decoder, dense.decoder);
+            for set in 0..1 << 6 {
+                let responders: Vec<usize> = (0..6).rev().filter(|i| set >> i & 1 == 1).collect();
+                let closed = plan
+                    .decoder
+                    .round(&responders, &plan, 0)
+                    .expect("decodable");
+                let solved = dense
+                    .decoder
+                    .round(&responders, &dense, 0)
+                    .expect("decodable");
+                assert!((closed.residual - solved.residual).abs() < 1e-10);
+                for (closed, solved) in closed.weights.iter().zip(&solved.weights) {
+                    assert!((closed - solved).abs() < 1e-10);
+                }
+            }
+        }
+    }
+}
+
+/// First arrivals of heterogeneous groups: the mean coefficient is the probability that one answers.
+#[test]
+fn the_first_arrival_counts_once() {
+    let p = [0.1, 0.9, 0.5, 0.5, 0.8, 0.7];
+    let scheme = SchemeConfig {
+        decoding: Decoding::FirstArrival,
+        ..SchemeConfig::new("ehd")
+    };
+    let plan = planned(&scheme, &setting(&p, 6, 1)).expect("valid");
+    let mut mean = [0.0; 6];
+    for set in 0..1u32 << 6 {
+        let (responders, late): (Vec<usize>, Vec<usize>) = (0..6).partition(|i| set >> i & 1 == 1);
+        let probability: f64 = responders.iter().map(|&i| 1.0 - p[i]).product::<f64>()
+            * late.iter().map(|&i| p[i]).product::<f64>();
+        let round = plan
+            .decoder
+            .round(&responders, &plan, 0)
+            .expect("decodable");
+        for (&i, w) in responders.iter().zip(&round.weights) {
+            for &(j, a) in &plan.workers[i].assignment {
+                mean[j] += probability * w * a;
+            }
+        }
+    }
+    for (j, mean) in mean.iter().enumerate() {
+        let expected = 1.0 - p[j / 2 * 2] * p[j / 2 * 2 + 1];
+        assert!((mean - expected).abs() < 1e-12);
     }
 }
 

@@ -43,13 +43,13 @@ fn every_scheme(workers: usize, partitions: usize) -> Vec<SchemeConfig> {
             ..SchemeConfig::new("osgc")
         });
     }
-    for decoding in [Decoding::Plain, Decoding::Optimal] {
+    for decoding in [Decoding::FirstArrival, Decoding::Optimal] {
         all.push(SchemeConfig {
             decoding,
             ..SchemeConfig::new("ehd")
         });
     }
-    for decoding in [Decoding::Plain, Decoding::Optimal] {
+    for decoding in [Decoding::OneStep, Decoding::Optimal] {
         all.push(SchemeConfig {
             decoding,
             ..SchemeConfig::new("bgc")
@@ -142,7 +142,8 @@ proptest! {
                 prop_assert_eq!(second.is_some(), lambda.is_some());
                 let coefficients = plan.expected_coefficients().expect("fixed weights");
                 let off = coefficients.iter().map(|c| (c - 1.0).abs()).fold(0.0, f64::max);
-                prop_assert!(plan.prediction.unbiased == is_unbiased(&scheme));
+                // (Others are by chance: two replicas with p = 1/2 count 1 together.)
+                prop_assert!(plan.prediction.unbiased || !is_unbiased(&scheme));
                 if plan.prediction.unbiased {
                     prop_assert!(off < 1e-10, "{} {off}", plan.scheme); // eq 12
                 }

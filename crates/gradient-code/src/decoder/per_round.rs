@@ -23,6 +23,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DecodeError, least_squares};
+use crate::graph;
 use crate::plan::{PlanFault, WorkerPlan};
 
 /// A decoder whose weights depend on who answered.
@@ -73,6 +74,9 @@ pub enum Rule {
         /// The group of each worker.
         group: Vec<usize>,
     },
+    /// What [`Self::LeastSquares`] gives without ridge and noise if every worker is an edge, holding two
+    /// partitions with coefficient 1: in closed form, component by component ([`crate::graph`]).
+    Graph,
 }
 
 /// The weights of one round and how good they are.
@@ -203,6 +207,21 @@ impl PerRound {
                     .collect();
                 (weights, heard.len())
             }
+            Rule::Graph => {
+                let mut order: Vec<usize> = (0..responders.len()).collect();
+                order.sort_by_key(|&at| responders[at]);
+                let edges: Vec<(usize, usize)> = order
+                    .iter()
+                    .map(|&at| (columns[at][0].0, columns[at][1].0))
+                    .collect();
+                let solved = graph::decoding_weights(partitions, &edges)?;
+                let mut weights = vec![0.0; solved.len()];
+                for (&at, &weight) in order.iter().zip(&solved) {
+                    weights[at] = weight;
+                }
+                let rank = weights.iter().filter(|&&weight| weight != 0.0).count();
+                (weights, rank)
+            }
         };
         for weight in &mut weights {
             *weight *= self.rescale;
@@ -274,6 +293,16 @@ impl PerRound {
             }
             Rule::FirstOfGroup { group } if group.len() != workers.len() => {
                 return length("groups of workers", group.len());
+            }
+            Rule::Graph => {
+                let edge =
+                    |w: &WorkerPlan| w.load() == 2 && w.assignment.iter().all(|&(_, a)| a == 1.0);
+                if let Some(worker) = workers.iter().position(|w| !w.is_idle() && !edge(w)) {
+                    return Err(PlanFault::NotAnEdge { worker });
+                }
+                if self.noise.is_some() || self.ridge != 0.0 {
+                    return parameter("ridge of a decoder in closed form", self.ridge);
+                }
             }
             Rule::OneStep { .. } | Rule::FirstOfGroup { .. } => {}
         }

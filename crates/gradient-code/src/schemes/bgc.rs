@@ -14,7 +14,7 @@ use rand::RngExt;
 use super::allows::fixed_weights_under_feedback;
 use super::{CompressorTraits, Decoding, Scheme, SchemeConfig, checked_load, plain};
 use crate::code::CodeMatrix;
-use crate::decoder::{Decoder, PerRound};
+use crate::decoder::{Decoder, PerRound, Rule};
 use crate::draw;
 use crate::planner::{Design, PlanError};
 use crate::setting::{Budget, Setting};
@@ -63,12 +63,15 @@ impl Scheme for Bgc {
         let code = CodeMatrix::from_holders(k, &holders, |_, _| 1.0)?;
         let decoder = match config.decoding {
             Decoding::Default | Decoding::Plain => plain(k),
+            Decoding::OneStep => Decoder::PerRound(PerRound::rule(Rule::OneStep {
+                load: load * n as f64 / alive.len() as f64,
+            })),
             Decoding::Optimal => Decoder::PerRound(PerRound::default()),
-            given @ (Decoding::FirstArrival | Decoding::OneStep) => {
+            given @ Decoding::FirstArrival => {
                 return Err(PlanError::Decoding {
                     scheme: self.name().to_owned(),
                     given,
-                    possible: "plain or optimal",
+                    possible: "plain, one-step or optimal",
                 });
             }
         };

@@ -14,7 +14,7 @@
 use super::allows::fixed_weights_under_feedback;
 use super::{CompressorTraits, Decoding, Scheme, SchemeConfig, plain};
 use crate::code::CodeMatrix;
-use crate::decoder::{Decoder, PerRound};
+use crate::decoder::{Decoder, PerRound, Rule};
 use crate::planner::{Design, PlanError};
 use crate::setting::{Budget, Setting};
 
@@ -52,20 +52,25 @@ impl Scheme for Ehd {
         let alive = setting.alive();
         let groups = (k / size).min(alive.len());
         let mut rows = vec![Vec::new(); k];
+        let mut group = vec![0; k];
         for (m, &worker) in alive.iter().enumerate() {
             let g = m * groups / alive.len();
+            group[worker] = g;
             rows[worker] = (g * n / groups..(g + 1) * n / groups)
                 .map(|j| (j, 1.0))
                 .collect();
         }
         let decoder = match config.decoding {
             Decoding::Default | Decoding::Plain => plain(k),
+            Decoding::FirstArrival => {
+                Decoder::PerRound(PerRound::rule(Rule::FirstOfGroup { group }))
+            }
             Decoding::Optimal => Decoder::PerRound(PerRound::default()),
-            given @ (Decoding::FirstArrival | Decoding::OneStep) => {
+            given @ Decoding::OneStep => {
                 return Err(PlanError::Decoding {
                     scheme: self.name().to_owned(),
                     given,
-                    possible: "plain or optimal",
+                    possible: "plain, first-arrival or optimal",
                 });
             }
         };

@@ -8,14 +8,14 @@
 //!   worker `i` holds the neighbours of vertex `i`; decoded by least squares.
 //!
 //! The graph is over all workers. When some die, their edges or vertices are taken out of it, and a
-//! partition whose holders are all dead goes to the living worker that holds least; what is left is then
-//! decoded by least squares. The weights depend on who answers, so nothing is claimed about bias. Equal
+//! partition whose holders are all dead goes to the living worker that holds least, from when on least
+//! squares decodes. The weights depend on who answers, so nothing is claimed about bias. Equal
 //! bits.
 
 use super::allows::fixed_weights_under_feedback;
 use super::{CompressorTraits, Decoding, Graph, Scheme, SchemeConfig};
 use crate::code::CodeMatrix;
-use crate::decoder::{Decoder, PerRound};
+use crate::decoder::{Decoder, PerRound, Rule};
 use crate::graph;
 use crate::planner::{Design, PlanError};
 use crate::setting::{Budget, Setting};
@@ -67,9 +67,13 @@ impl Scheme for Od {
             holders[a].push(first);
             holders[b].push(second);
         }
-        adopt_orphans(&mut holders, setting);
+        let adopted = adopt_orphans(&mut holders, setting);
         let code = CodeMatrix::from_holders(k, &holders, |_, _| 1.0)?;
-        let decoder = Decoder::PerRound(PerRound::default());
+        let rule = match kind {
+            Shape::Edges if adopted == 0 => Rule::Graph,
+            _ => Rule::LeastSquares,
+        };
+        let decoder = Decoder::PerRound(PerRound::rule(rule));
         Design::with_equal_bits(code, decoder, setting, budget)
     }
 }
@@ -158,8 +162,8 @@ fn nearest(config: &SchemeConfig, workers: usize, partitions: usize) -> String {
 }
 
 /// Takes out the dead, and gives partitions that they alone held to the living worker that holds least.
-/// Returns whether the graph is still what it was, but for missing edges.
-fn adopt_orphans(holders: &mut [Vec<usize>], setting: &Setting) {
+/// Returns how many: if none, what is left is the graph without some edges.
+fn adopt_orphans(holders: &mut [Vec<usize>], setting: &Setting) -> usize {
     let p = setting.straggle_probabilities;
     for line in holders.iter_mut() {
         line.retain(|&worker| p[worker] < 1.0);
@@ -170,10 +174,13 @@ fn adopt_orphans(holders: &mut [Vec<usize>], setting: &Setting) {
         held[worker] += 1;
     }
     let alive = setting.alive();
+    let mut adopted = 0;
     for line in holders.iter_mut().filter(|line| line.is_empty()) {
+        adopted += 1;
         if let Some(&worker) = alive.iter().min_by_key(|&&worker| held[worker]) {
             line.push(worker);
             held[worker] += 1;
         }
     }
+    adopted
 }

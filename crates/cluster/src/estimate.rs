@@ -1,92 +1,38 @@
 //! The decoded gradient, formed while frames arrive.
 
 use gradient_code::{Decoder, Plan, SecondTrack};
-use gradient_codec::{Expected, Frame, FrameError, Preset, QuantizerError};
+use gradient_codec::{Frame, FrameError};
 use learner::Second;
 
 use crate::buffer::Buffer;
-use crate::worker::tail_len;
+use crate::expected::Messages;
 
 /// ghat / n = (1/n) sum_i I_i w_i Q_i(f_i), eq (2) of Song & Choi, and beside it the second track
 /// and the losses that came with the frames.
+///
+/// Where messages mix m blocks of the gradient (CE-AGC, Munim & Ramamoorthy 2026, arXiv 2603.22514),
+/// block u of ghat is `sum_i R(i,u) Q_i(f_i)`.
 pub(crate) struct Estimate {
-    /// ghat / n, d coordinates.
-    pub gradient: Vec<f32>,
+    /// ghat / n: d coordinates, and zeros up to m whole blocks.
+    sum: Vec<f32>,
+    dimension: usize,
     second: Option<Vec<f32>>,
-    /// Frames that wait for the responder set, in arrival order (decoders with per-round weights).
+    /// Frames that wait for the responder set (decoders with per-round weights).
     kept: Vec<(usize, Buffer)>,
-    /// Responders so far, in folding order.
+    /// Responders: in folding order, and once the round is finished in the order of `weights`.
     pub responders: Vec<usize>,
+    /// Per-round decoders: R, the responders' weights, r x m.
+    weights: Vec<f64>,
+    /// norm(R) of a per-round decoder.
+    decoder_norm: f64,
     /// sum_i w_i sum_j a_ij loss_j / n.
     loss_decoded: f64,
     /// Loss of every partition heard of.
     partition_loss: Vec<Option<f64>>,
-    /// Per worker: sum_j a_ij loss_j.
-    coded_loss: Vec<f64>,
     /// Per worker: the mean loss over its partitions; NaN when it was not heard of.
     pub worker_loss: Vec<f64>,
     /// Compressed payload bits of the accepted frames.
     pub payload_bits: u64,
-}
-
-/// The per-message quantities of a plan that the master needs again and again.
-pub(crate) struct Messages {
-    expected: Vec<Option<Expected>>,
-    payload_bits: Vec<u64>,
-    frame_bytes: Vec<usize>,
-}
-
-impl Messages {
-    /// The frames that `plan` calls for, for a model of `dimension` coordinates.
-    pub fn new(plan: &Plan, preset: &Preset, dimension: usize) -> Result<Self, QuantizerError> {
-        let mut messages = Self {
-            expected: Vec::new(),
-            payload_bits: Vec::new(),
-            frame_bytes: Vec::new(),
-        };
-        for (i, worker) in plan.workers.iter().enumerate() {
-            if worker.is_idle() {
-                messages.expected.push(None);
-                messages.payload_bits.push(0);
-                messages.frame_bytes.push(0);
-                continue;
-            }
-            let compressor = preset.compressor(worker.bits, dimension)?;
-            let tail = tail_len(worker.assignment.len());
-            messages.expected.push(Some(Expected {
-                iteration: 0,
-                worker: i as u32,
-                compressor,
-                tail,
-            }));
-            messages.payload_bits.push(compressor.payload_bits());
-            messages.frame_bytes.push(compressor.frame_len(tail));
-        }
-        Ok(messages)
-    }
-
-    /// Length of worker i's frame in bytes; 0 for an idle worker.
-    pub fn frame_bytes(&self, worker: usize) -> usize {
-        self.frame_bytes[worker]
-    }
-
-    /// Bits that all workers would send in one round had nobody been late.
-    pub fn offered_bits(&self) -> u64 {
-        self.payload_bits.iter().sum()
-    }
-
-    fn parse<'a>(
-        &self,
-        worker: usize,
-        iteration: u64,
-        frame: &'a Buffer,
-    ) -> Result<Frame<'a>, FrameError> {
-        let expected = Expected {
-            iteration,
-            ..self.expected[worker].expect("idle workers are never asked")
-        };
-        Frame::parse(frame.bytes(), &expected)
-    }
 }
 
 impl Estimate {
@@ -99,13 +45,15 @@ impl Estimate {
             }
         );
         Self {
-            gradient: vec![0.0; dimension],
+            sum: vec![0.0; plan.blocks() * plan.message_len(dimension)],
+            dimension,
             second: tracks.then(|| vec![0.0; dimension]),
             kept: Vec::new(),
             responders: Vec::new(),
+            weights: Vec::new(),
+            decoder_norm: f64::NAN,
             loss_decoded: 0.0,
             partition_loss: vec![None; plan.partitions],
-            coded_loss: vec![0.0; plan.workers.len()],
             worker_loss: vec![f64::NAN; plan.workers.len()],
             payload_bits: 0,
         }
@@ -113,12 +61,14 @@ impl Estimate {
 
     /// Forgets the last round.
     pub fn clear(&mut self) {
-        self.gradient.fill(0.0);
+        self.sum.fill(0.0);
         if let Some(second) = &mut self.second {
             second.fill(0.0);
         }
         self.kept.clear();
         self.responders.clear();
+        self.weights.clear();
+        self.decoder_norm = f64::NAN;
         self.loss_decoded = 0.0;
         self.partition_loss.fill(None);
         self.worker_loss.fill(f64::NAN);
@@ -142,23 +92,23 @@ impl Estimate {
             Err(error) => return Err((error, buffer)),
         };
         self.responders.push(worker);
-        self.payload_bits += messages.payload_bits[worker];
+        self.payload_bits += messages.payload_bits(worker);
         let (mut coded_loss, mut loss_sum) = (0.0, 0.0);
-        let losses = frame.tail().step_by(2); // each is followed by its number of samples
-        for (&(partition, coefficient), loss) in plan.workers[worker].assignment.iter().zip(losses)
+        for (&(partition, coefficient), loss) in plan.workers[worker]
+            .assignment
+            .iter()
+            .zip(losses_of(&frame))
         {
-            let loss = f64::from(loss);
             self.partition_loss[partition] = Some(loss);
             coded_loss += coefficient * loss;
             loss_sum += loss;
         }
-        self.coded_loss[worker] = coded_loss;
         self.worker_loss[worker] = loss_sum / plan.workers[worker].load() as f64;
         match &plan.decoder {
             Decoder::Fixed { weights, second } => {
                 let n = plan.partitions as f64;
                 self.loss_decoded += weights[worker] * coded_loss / n;
-                frame.accumulate((weights[worker] / n) as f32, &mut self.gradient);
+                frame.accumulate((weights[worker] / n) as f32, &mut self.sum);
                 if let (Some(SecondTrack::Weights(v)), Some(track)) = (second, &mut self.second) {
                     frame.accumulate((v[worker] / n) as f32, track);
                 }
@@ -172,6 +122,7 @@ impl Estimate {
     }
 
     /// Completes the decoding once the responder set is known; hands the kept buffers back.
+    /// `arrivals[i]` is when worker i arrived, on any clock: a decoder may care who came first.
     ///
     /// # Errors
     /// If the decoder has no weights for this set.
@@ -180,31 +131,74 @@ impl Estimate {
         plan: &Plan,
         messages: &Messages,
         iteration: u64,
+        arrivals: &[f64],
     ) -> Result<Vec<Buffer>, String> {
-        if self.kept.is_empty() {
+        if matches!(plan.decoder, Decoder::Fixed { .. }) {
             return Ok(Vec::new());
         }
-        // The decoder may care who came first; the sums of f32 are made in a fixed order.
+        let arrival = |worker: usize| (arrivals[worker], worker);
+        self.responders.sort_by(|&a, &b| {
+            let ((a, i), (b, j)) = (arrival(a), arrival(b));
+            a.total_cmp(&b).then(i.cmp(&j))
+        });
         let round = plan
             .decoder
             .round(&self.responders, plan, iteration)
             .map_err(|error| error.to_string())?;
-        let mut weights = vec![0.0; plan.workers.len()];
-        for (&worker, weight) in self.responders.iter().zip(round.weights) {
-            weights[worker] = weight;
-        }
-        self.kept.sort_by_key(|(worker, _)| *worker);
-        let n = plan.partitions as f64;
-        let kept = std::mem::take(&mut self.kept);
+        self.weights = round.weights;
+        self.decoder_norm = round.amplification.sqrt();
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.sort_by_key(|(worker, _)| *worker); // sums of f32 are made in a fixed order
+        let (n, blocks) = (plan.partitions as f64, plan.blocks());
+        let length = self.sum.len() / blocks;
         for (worker, buffer) in &kept {
-            let weight = weights[*worker];
             let frame = messages
                 .parse(*worker, iteration, buffer)
                 .map_err(|error| error.to_string())?;
-            frame.accumulate((weight / n) as f32, &mut self.gradient);
-            self.loss_decoded += weight * self.coded_loss[*worker] / n;
+            let Some(at) = self.responders.iter().position(|i| i == worker) else {
+                continue; // whoever has a frame here is among them
+            };
+            let weights = &self.weights[at * blocks..][..blocks];
+            for (sum, weight) in self.sum.chunks_exact_mut(length).zip(weights) {
+                frame.accumulate((weight / n) as f32, sum);
+            }
+            // A loss has no blocks: each block's coefficients decode it, and their mean is taken.
+            let fold = plan.fold(*worker, iteration);
+            let held = plan.workers[*worker].assignment.iter();
+            for (at, (&(_, coefficient), loss)) in held.zip(losses_of(&frame)).enumerate() {
+                let factors = (0..blocks).map(|u| weights[u] * fold.factor(at, u, blocks));
+                let decoded = factors.sum::<f64>() * coefficient * loss;
+                self.loss_decoded += decoded / (n * blocks as f64);
+            }
         }
         Ok(kept.into_iter().map(|(_, buffer)| buffer).collect())
+    }
+
+    /// ghat / n, d coordinates.
+    pub fn gradient(&self) -> &[f32] {
+        &self.sum[..self.dimension]
+    }
+
+    /// Each responder's weight in each of the m blocks, in the order of `responders`; once finished.
+    pub fn weights(&self, plan: &Plan) -> Vec<Vec<f64>> {
+        match &plan.decoder {
+            Decoder::Fixed { weights, .. } => self
+                .responders
+                .iter()
+                .map(|&worker| vec![weights[worker]])
+                .collect(),
+            Decoder::PerRound(_) => self
+                .weights
+                .chunks_exact(plan.blocks())
+                .map(<[f64]>::to_vec)
+                .collect(),
+        }
+    }
+
+    /// Frobenius norm of the weights of a per-round decoder, 0 in an empty round; NaN where weights
+    /// are the same in every round.
+    pub fn decoder_norm(&self) -> f64 {
+        self.decoder_norm
     }
 
     /// What the optimizer's second moment sees.
@@ -236,4 +230,10 @@ impl Estimate {
             self.loss_decoded
         }
     }
+}
+
+/// The losses in a frame's tail, in the order of the assignment; each is followed by its number of
+/// samples.
+fn losses_of(frame: &Frame<'_>) -> impl Iterator<Item = f64> {
+    frame.tail().step_by(2).map(f64::from)
 }

@@ -203,9 +203,14 @@ impl Master<'_> {
             }
         }
         let finishing = Instant::now();
+        // Drawn workers arrive when the draw says so, in whatever order they really computed.
+        let arrivals = match self.clockwork.drawn() {
+            true => &round.timing.delays,
+            false => &row.per_worker.arrival_time,
+        };
         let kept = self
             .estimate
-            .finish(&self.plan, &self.messages, round.iteration)
+            .finish(&self.plan, &self.messages, round.iteration, arrivals)
             .map_err(RunError::Replan)?;
         for buffer in kept {
             self.transport.recycle(buffer);

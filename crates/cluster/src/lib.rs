@@ -7,16 +7,19 @@
 //!
 //! Nothing here waits without a bound, and whoever is waited for is named.
 
+mod blocks;
 mod buffer;
 mod deadline;
 mod error;
 mod estimate;
+mod expected;
 mod gather;
 mod in_process;
 mod master;
 mod memory;
 mod message;
 pub mod mpi;
+mod probe;
 mod roster;
 mod settings;
 mod silence;
@@ -31,6 +34,7 @@ pub use in_process::InProcess;
 pub use master::{Journal, Master, Outcome, Parts, Replanner};
 pub use memory::{ErrorFeedback, Memory, OnStraggling};
 pub use message::{CONTROL_BYTES, Ending, Header, Status, Task};
+pub use probe::{Probe, ProbeParts, probe};
 pub use roster::LostWorker;
 pub use settings::{EmptyRound, Every, Settings};
 pub use straggling::{Straggling, Unit};

@@ -10,7 +10,8 @@
 
 use crate::buffer::Parameters;
 use crate::error::RunError;
-use crate::estimate::{Estimate, Messages};
+use crate::estimate::Estimate;
+use crate::expected::Messages;
 use crate::roster::{LostWorker, Roster};
 use crate::settings::{EmptyRound, Settings};
 use crate::straggling::Clockwork;
@@ -110,7 +111,7 @@ impl<'a> Master<'a> {
             let scheme = parts.plan.scheme.clone();
             return Err(RunError::FeedbackPerRound { scheme });
         }
-        let messages = Messages::new(&parts.plan, &parts.settings.preset, dimension)
+        let messages = Messages::new(&parts.plan, parts.settings, dimension)
             .map_err(|error| RunError::Replan(error.to_string()))?;
         let workers = parts.plan.workers.len();
         Ok(Self {
@@ -154,9 +155,7 @@ impl<'a> Master<'a> {
     /// # Errors
     /// See [`RunError`]. Everything up to the failing iteration is in the journal.
     pub fn run(&mut self) -> Result<Outcome, RunError> {
-        self.transport.publish(&self.plan)?;
-        self.journal.plan(0, &self.plan);
-        self.calibrate()?;
+        self.begin()?;
         let mut metrics = Vec::new();
         let mut empty_rounds = 0;
         let mut evaluated_at = self.transport.now();
@@ -198,12 +197,19 @@ impl<'a> Master<'a> {
         Ok(self.outcome(total, false, metrics))
     }
 
+    /// Announces the plan, and learns how long tasks take where that is needed.
+    pub(crate) fn begin(&mut self) -> Result<(), RunError> {
+        self.transport.publish(&self.plan)?;
+        self.journal.plan(0, &self.plan);
+        self.calibrate()
+    }
+
     /// beta_t -> beta_t+1 with the decoded gradient, and what the log says of it.
     fn step(&mut self, t: u64, row: &mut IterationRow) -> Result<(), RunError> {
         let started = Instant::now();
         let rate = learning_rate(&self.settings.learning_rate, t, self.settings.iterations);
         let empty = self.estimate.responders.is_empty();
-        let norm = gradient_norm(&self.estimate.gradient);
+        let norm = gradient_norm(self.estimate.gradient());
         if !norm.is_finite() {
             return Err(diverged(t, "the decoded gradient"));
         }
@@ -215,7 +221,7 @@ impl<'a> Master<'a> {
             let scale = clip_scale(norm, self.settings.clip_norm) as f32;
             let second = estimate.second(&self.plan);
             let (optimizer, parameters) = (&mut self.optimizer, &mut self.parameters);
-            let gradient = &estimate.gradient;
+            let gradient = estimate.gradient();
             let (finite, moved) = beside(self.transport, || {
                 optimizer.step_scaled(parameters, gradient, scale, second, rate);
                 parameters.iter().all(|x| x.is_finite())
@@ -230,6 +236,7 @@ impl<'a> Master<'a> {
         row.gradient_norm = norm;
         row.loss = self.estimate.loss();
         row.loss_decoded = self.estimate.loss_decoded();
+        row.decoder_norm = self.estimate.decoder_norm();
         row.responders = self.estimate.responders.len() as u64;
         row.bits_up_payload = self.estimate.payload_bits;
         row.bits_up_offered = self.messages.offered_bits();
@@ -272,7 +279,7 @@ impl<'a> Master<'a> {
         moved?;
         computed.map_err(|source| failed("compute the exact gradient", source))?;
         let reference = gradient_norm(&self.exact);
-        for (exact, decoded) in self.exact.iter_mut().zip(&self.estimate.gradient) {
+        for (exact, decoded) in self.exact.iter_mut().zip(self.estimate.gradient()) {
             *exact -= decoded;
         }
         Ok(gradient_norm(&self.exact) / reference)
@@ -286,7 +293,7 @@ impl<'a> Master<'a> {
     }
 
     /// The current parameters in a buffer of their own, which sends may outlive the step with.
-    fn publish_parameters(&mut self) -> Arc<Parameters> {
+    pub(crate) fn publish_parameters(&mut self) -> Arc<Parameters> {
         let free = self
             .published
             .iter_mut()
@@ -350,7 +357,7 @@ impl<'a> Master<'a> {
         self.check_alive(t)?;
         let plan = (self.replanner)(&self.roster.dead()).map_err(RunError::Replan)?;
         let dimension = self.parameters.len();
-        self.messages = Messages::new(&plan, &self.settings.preset, dimension)
+        self.messages = Messages::new(&plan, self.settings, dimension)
             .map_err(|error| RunError::Replan(error.to_string()))?;
         self.estimate = Estimate::new(&plan, dimension);
         self.transport.publish(&plan)?;

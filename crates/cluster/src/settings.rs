@@ -14,6 +14,10 @@ pub struct Settings {
     pub iterations: u64,
     /// The compressor of every worker; widths come from the plan.
     pub preset: Preset,
+    /// Whether messages are divided by `1 + w`, w the compressor's exact normalised error on them: a
+    /// contraction, as error feedback needs it. The engines need the same:
+    /// [`crate::Engine::with_shrink`].
+    pub shrink: bool,
     /// Whether workers remember what was not delivered. The engines need the same:
     /// [`crate::Engine::with_error_feedback`].
     pub error_feedback: Option<ErrorFeedback>,

@@ -1,5 +1,6 @@
 //! One worker's task, the same on every transport: the coded gradient, quantized and packed.
 
+use crate::blocks;
 use crate::memory::{ErrorFeedback, Memories, Memory};
 use crate::message::{Status, Task};
 use gradient_code::{Decoder, Plan};
@@ -14,8 +15,11 @@ pub struct Engine {
     /// None until the master has sent one.
     plan: Option<Arc<Plan>>,
     preset: Preset,
+    shrink: bool,
     seed: u64,
     gradient: Vec<f32>,
+    /// What is sent, where that is not the gradient itself.
+    message: Vec<f32>,
     tail: Vec<f32>,
     /// With error feedback only.
     memories: Option<Memories>,
@@ -74,11 +78,20 @@ impl Engine {
             learner,
             plan: None,
             preset,
+            shrink: false,
             seed,
             gradient,
+            message: Vec::new(),
             tail: Vec::new(),
             memories: None,
         }
+    }
+
+    /// Shrinks every message, so that compressing it is a contraction: [`crate::Settings::shrink`].
+    #[must_use]
+    pub fn with_shrink(mut self, shrink: bool) -> Self {
+        self.shrink = shrink;
+        self
     }
 
     /// Adds error feedback to every worker's messages, in a run of `iterations` iterations with
@@ -134,7 +147,8 @@ impl Engine {
         }
     }
 
-    /// Computes f_i = sum_j a_ij g_j at `parameters` and writes the frame of Q_i(f_i) into `frame`.
+    /// Computes f_i at `parameters` and writes the frame of Q_i(f_i) into `frame`: the coded gradient
+    /// sum_j a_ij g_j, or with a block code a block that mixes theirs.
     ///
     /// With error feedback what is quantized is f_i and the worker's memory; the memory changes when
     /// the verdict is known ([`Engine::settle`]).
@@ -147,18 +161,20 @@ impl Engine {
         parameters: &[f32],
         frame: &mut Vec<u8>,
     ) -> Result<Timing, TaskError> {
-        let worker = self
-            .plan
-            .as_ref()
-            .and_then(|plan| plan.workers.get(task.worker as usize))
+        let plan = self.plan.as_ref().ok_or(TaskError::NoData(task.worker))?;
+        let worker = plan
+            .workers
+            .get(task.worker as usize)
             .filter(|worker| !worker.is_idle())
             .ok_or(TaskError::NoData(task.worker))?;
         let started = Instant::now();
-        let losses = self.learner.coded_gradient(
+        let (message, losses) = blocks::message(
+            &mut *self.learner,
+            plan,
+            task,
             parameters,
-            task.iteration,
-            &worker.assignment,
             &mut self.gradient,
+            &mut self.message,
         )?;
         let computed = Instant::now();
         write_tail(&losses, &mut self.tail);
@@ -167,12 +183,15 @@ impl Engine {
             iteration: task.iteration,
             worker: task.worker,
         };
-        let compressor = self.preset.compressor(worker.bits, self.gradient.len())?;
+        let compressor = self
+            .preset
+            .compressor(worker.bits, message.len())?
+            .with_shrink(self.shrink);
         let memories = self.memories.as_mut().filter(|_| !task.calibration);
         if let Some(memories) = &memories {
-            memories.add(task.worker, task.iteration, &mut self.gradient);
+            memories.add(task.worker, task.iteration, message);
         }
-        compressor.encode(&id, &self.gradient, &self.tail, frame)?;
+        compressor.encode(&id, message, &self.tail, frame)?;
         if let Some(memories) = memories {
             let expected = Expected {
                 iteration: task.iteration,
@@ -180,7 +199,7 @@ impl Engine {
                 compressor,
                 tail: self.tail.len(),
             };
-            memories.sent(task.worker, task.iteration, &self.gradient, |rest| {
+            memories.sent(task.worker, task.iteration, message, |rest| {
                 Frame::parse(frame, &expected).map(|frame| frame.accumulate(-1.0, rest))
             })?;
         }

@@ -118,6 +118,7 @@ scalar_columns! {
     seconds_decode: f64, "s", "time the master unpacked, dequantized and accumulated";
     seconds_step: f64, "s", "time of the optimizer step";
     seconds_log: f64, "s", "time spent on this log and on progress";
+    decoder_norm: f64, "1", "Frobenius norm of the decoding weights, where they depend on who answered";
     relative_error: f64, "1", "norm(decoded - exact) / norm(exact) of the gradient, where sampled";
 }
 

@@ -5,7 +5,7 @@ use cluster::{
     Straggling, Transport,
 };
 use gradient_code::{Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, Setting};
-use gradient_codec::{BucketNorm, Preset};
+use gradient_codec::{BucketNorm, Preset, Widths};
 use learner::convex::{ConvexConfig, ConvexProblem, Objective};
 use learner::{Learner, Metric, OptimizerConfig, Schedule, ScheduleShape};
 use run_log::IterationRow;
@@ -58,21 +58,51 @@ pub fn plan_with(preset: &Preset, total_bits: u64, dead: &[usize]) -> Plan {
         straggle_probabilities: &p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
-        compressor_unbiased: true,
+        compressor_unbiased: preset.unbiased(),
         seed: 0,
     };
-    let budget = Budget {
-        total_bits,
-        min_bits: 2,
-        max_bits: 16,
-    };
+    let budget = budget_for(preset, WORKERS, total_bits, 20);
     gradient_code::replan_without(dead, &SchemeConfig::new("joint"), &setting, &budget, None)
         .expect("a plan")
 }
 
+/// `total_bits` bits a coordinate where widths can be chosen, else what the preset costs.
+pub fn budget_for(preset: &Preset, workers: usize, total_bits: u64, dimension: usize) -> Budget {
+    match preset.widths(dimension) {
+        Widths::Adjustable { min, max } => Budget {
+            total_bits,
+            min_bits: min,
+            max_bits: max,
+        },
+        Widths::Fixed(bits) => Budget {
+            total_bits: u64::from(bits) * workers as u64,
+            min_bits: bits,
+            max_bits: bits,
+        },
+    }
+}
+
+/// In which nobody is late, whatever the plan expects.
+pub fn everybody_in_time() -> Straggling {
+    Straggling::Erase {
+        model: delays(),
+        deadline: 1e3,
+        unit_seconds: 1.0,
+    }
+}
+
 /// Compressors of every kind.
-pub fn compressors() -> [Preset; 2] {
-    [Preset::Qsgd, preset()]
+pub fn compressors() -> [Preset; 6] {
+    let named = |text: &str| text.parse().expect("a preset");
+    [
+        "qsgd",
+        "qsgd-bucketed",
+        "sign",
+        "one-bit:max",
+        "top-k:5",
+        "rand-k:5",
+    ]
+    .map(named)
 }
 
 pub fn per_round() -> Decoder {
@@ -84,6 +114,7 @@ pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
         seed: 3,
         iterations,
         preset: preset(),
+        shrink: false,
         error_feedback: None,
         straggling,
         learning_rate: Schedule {
@@ -147,18 +178,20 @@ pub fn run(settings: &Settings, transport: &mut dyn Transport) -> Run {
 
 /// Runs `plan` to the end with `transport`.
 pub fn run_plan(settings: &Settings, transport: &mut dyn Transport, plan: Plan) -> Run {
-    run_on(&mut problem(), settings, transport, plan).expect("a master")
+    let plain = OptimizerConfig::default();
+    run_on(&mut problem(), settings, transport, plan, plain).expect("a master")
 }
 
 /// How the run ended, what it logged, and its last parameters.
 pub type Run = (Result<Outcome, RunError>, Record, Vec<f32>);
 
-/// [`run_plan`] with the master's model given; or why the master refuses the plan.
+/// [`run_plan`] with the master's model and optimizer given; or why the master refuses the plan.
 pub fn run_on(
     learner: &mut dyn Learner,
     settings: &Settings,
     transport: &mut dyn Transport,
     plan: Plan,
+    optimizer: OptimizerConfig,
 ) -> Result<Run, RunError> {
     let mut record = Record::default();
     let dimension = learner.dimension();
@@ -173,9 +206,7 @@ pub fn run_on(
         replanner: &mut replanner,
         stop: Arc::default(),
         learner,
-        optimizer: OptimizerConfig::default()
-            .build(dimension)
-            .expect("plain SGD"),
+        optimizer: optimizer.build(dimension).expect("an optimizer"),
         plan,
     })?;
     let result = master.run();

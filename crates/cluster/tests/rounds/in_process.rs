@@ -120,12 +120,7 @@ fn the_relative_error_is_that_of_the_decoded_gradient() {
 /// answer, only quantization noise is left.
 #[test]
 fn weights_per_round_decode_the_whole_gradient_when_all_answer() {
-    let everybody = Straggling::Erase {
-        model: delays(),
-        deadline: 1e3,
-        unit_seconds: 1.0,
-    };
-    let mut settings = settings(everybody, 30);
+    let mut settings = settings(everybody_in_time(), 30);
     settings.relative_error_every = 1;
     let mut plan = plan_for(&[]);
     let fixed = run_plan(&settings, &mut in_process(), plan.clone()).1;

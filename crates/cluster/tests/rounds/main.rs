@@ -2,6 +2,9 @@
 //! decoded gradient.
 
 mod common;
+mod decoders;
 mod error_feedback;
 mod in_process;
 mod monte_carlo;
+mod probe;
+mod schemes;

@@ -62,6 +62,7 @@ fn with(config: &Config, straggling: Straggling) -> Settings {
         seed: config.seed,
         iterations: config.iterations,
         preset: config.preset(),
+        shrink: false,
         error_feedback: None,
         straggling,
         learning_rate: config.learning_rate_schedule(),

@@ -1,0 +1,78 @@
+//! The frames that a plan calls for.
+
+use gradient_code::Plan;
+use gradient_codec::{Expected, Frame, FrameError, QuantizerError};
+
+use crate::buffer::Buffer;
+use crate::settings::Settings;
+use crate::worker::tail_len;
+
+/// The per-message quantities of a plan that the master needs again and again.
+pub(crate) struct Messages {
+    expected: Vec<Option<Expected>>,
+    payload_bits: Vec<u64>,
+    frame_bytes: Vec<usize>,
+}
+
+impl Messages {
+    /// The frames that `plan` calls for, for a model of `dimension` coordinates.
+    pub fn new(plan: &Plan, settings: &Settings, dimension: usize) -> Result<Self, QuantizerError> {
+        let mut messages = Self {
+            expected: Vec::new(),
+            payload_bits: Vec::new(),
+            frame_bytes: Vec::new(),
+        };
+        let length = plan.message_len(dimension);
+        for (i, worker) in plan.workers.iter().enumerate() {
+            if worker.is_idle() {
+                messages.expected.push(None);
+                messages.payload_bits.push(0);
+                messages.frame_bytes.push(0);
+                continue;
+            }
+            let compressor = settings
+                .preset
+                .compressor(worker.bits, length)?
+                .with_shrink(settings.shrink);
+            let tail = tail_len(worker.assignment.len());
+            messages.expected.push(Some(Expected {
+                iteration: 0,
+                worker: i as u32,
+                compressor,
+                tail,
+            }));
+            messages.payload_bits.push(compressor.payload_bits());
+            messages.frame_bytes.push(compressor.frame_len(tail));
+        }
+        Ok(messages)
+    }
+
+    /// Length of worker i's frame in bytes; 0 for an idle worker.
+    pub fn frame_bytes(&self, worker: usize) -> usize {
+        self.frame_bytes[worker]
+    }
+
+    /// Payload bits of worker i's frame.
+    pub fn payload_bits(&self, worker: usize) -> u64 {
+        self.payload_bits[worker]
+    }
+
+    /// Bits that all workers would send in one round had nobody been late.
+    pub fn offered_bits(&self) -> u64 {
+        self.payload_bits.iter().sum()
+    }
+
+    /// Checks a frame against what the plan calls for.
+    pub fn parse<'a>(
+        &self,
+        worker: usize,
+        iteration: u64,
+        frame: &'a Buffer,
+    ) -> Result<Frame<'a>, FrameError> {
+        let expected = Expected {
+            iteration,
+            ..self.expected[worker].expect("idle workers are never asked")
+        };
+        Frame::parse(frame.bytes(), &expected)
+    }
+}

@@ -38,7 +38,8 @@ fn first_steps() -> String {
 pub enum Command {
     /// Train under mpirun or srun: rank 0 is the master, the others are workers.
     Train(TrainArgs),
-    /// Run the same loop in one process, with workers in virtual time and without MPI.
+    /// Run the same loop in one process, with workers in virtual time and without MPI; run studies of
+    /// many schemes and seeds.
     Simulate(SimulateArgs),
     /// Print the code, the bits, the loads and the predicted error of an experiment.
     Plan(PlanArgs),
@@ -67,6 +68,9 @@ pub struct ExperimentArgs {
     /// Override a key, e.g. --set optimizer.learning_rate=0.01 (TOML; a bare word is a string).
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Of a study, this scheme alone, by its label; swept keys take their first value unless set.
+    #[arg(long, value_name = "LABEL")]
+    pub scheme: Option<String>,
 }
 
 impl ExperimentArgs {
@@ -76,6 +80,7 @@ impl ExperimentArgs {
             experiment: self.experiment.clone(),
             cluster: self.cluster.clone(),
             set: self.set.clone(),
+            scheme: self.scheme.clone(),
             ..Sources::default()
         }
     }
@@ -123,6 +128,14 @@ impl TrainArgs {
 Examples:
   gradcode simulate configs/quickstart.toml --set iterations=50
   gradcode simulate exp.toml --runs 10 --out runs/ten          seeds seed, seed + 1, ...
+  gradcode simulate exp.toml --study --runs 10                 the same, averaged, in one file
+  gradcode simulate study.toml --dry-run                       the points of a study and their plans
+  gradcode simulate study.toml                                 all of it; run it again to go on
+
+A file with a [[scheme]] list, [sweep] or [study] is a study: every run of every point goes into
+OUT/study.h5, with means and standard errors; `gradcode report --compare OUT` draws it. Run r takes the
+seed `seed + r` at every point, so the schemes meet the same data and the same stragglers. A study that
+was stopped is resumed by the same command; more --runs are added to a finished one.
 
 A simulated run and an MPI run of the same experiment with inject = \"erase\" give the same losses
 to the last bit.")]
@@ -132,10 +145,17 @@ pub struct SimulateArgs {
     /// The run directory; default: `out` of the configuration.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Runs with seeds seed, seed + 1, ...; more than one go to OUT/run-000, OUT/run-001, ...
-    #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub runs: u32,
-    /// Replace an existing run.
+    /// Runs with seeds seed, seed + 1, ...: of every point of a study (default: study.runs), or of a
+    /// single experiment (default: 1; more than one go to OUT/run-000, OUT/run-001, ...).
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: Option<u32>,
+    /// Runs of a study at once; default: study.jobs, or one per core.
+    #[arg(long, value_name = "J")]
+    pub jobs: Option<usize>,
+    /// Take a single experiment as a study of one point.
+    #[arg(long, conflicts_with = "scheme")]
+    pub study: bool,
+    /// Replace an existing run or study.
     #[arg(long)]
     pub overwrite: bool,
     /// Load everything, print settings and plan, and stop before the first iteration.
@@ -147,6 +167,15 @@ pub struct SimulateArgs {
 }
 
 impl SimulateArgs {
+    /// The layers of a study, in which --runs and --jobs are keys.
+    pub fn study_sources(&self) -> Sources {
+        let mut sources = self.sources();
+        let runs = self.runs.map(|runs| format!("study.runs={runs}"));
+        let jobs = self.jobs.map(|jobs| format!("study.jobs={jobs}"));
+        sources.set.extend(runs.into_iter().chain(jobs));
+        sources
+    }
+
     /// The layers to load.
     pub fn sources(&self) -> Sources {
         Sources {

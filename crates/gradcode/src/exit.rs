@@ -114,6 +114,9 @@ impl From<ConfigError> for Failure {
         let failure = Failure::usage(format!("failed to {}", Causes(&error)));
         match error {
             ConfigError::Read { .. } => failure.hint("paths are relative to the working directory"),
+            ConfigError::IsStudy { .. } => failure.hint(
+                "`gradcode simulate` runs all of it; --scheme LABEL picks one of its schemes, with the first value of every swept key",
+            ),
             ConfigError::Parse { .. } | ConfigError::Set { .. } => {
                 failure.hint("`gradcode config default` prints every key with its meaning")
             }

@@ -1,8 +1,8 @@
 //! gradcode: coded, quantized distributed training over MPI.
 //!
 //! From the bottom up: [`exit`] (codes, the error type), [`config`] (layers of TOML to a typed
-//! configuration, and from there to what the other crates take), [`commands`] (one file each),
-//! [`report`] (reading runs back), [`cli`] (the command line). The training loop itself is in the
+//! configuration, and from there to what the other crates take), [`run`] and [`study`] (one run, and
+//! many), [`commands`] (one file each), [`report`] (reading runs back), [`cli`] (the command line). The training loop itself is in the
 //! crate `cluster`.
 
 mod cli;
@@ -12,6 +12,7 @@ mod exit;
 mod output;
 mod report;
 mod run;
+mod study;
 mod summary;
 
 use std::process::ExitCode;

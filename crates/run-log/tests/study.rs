@@ -35,6 +35,7 @@ fn study(points: usize) -> Study {
         point
             .record(2, Outcome::Diverged { from: 2 }, &[("loss", &loss)])
             .unwrap();
+        point.record_fact(1, "probe_error", 2.5).unwrap();
         study.points.push(point);
     }
     study

@@ -1,4 +1,4 @@
-//! `gradcode simulate`: a run in one process, workers in virtual time.
+//! `gradcode simulate`: runs in one process, workers in virtual time.
 
 use std::path::PathBuf;
 
@@ -8,30 +8,39 @@ use serde_json::Value;
 
 use crate::cli::SimulateArgs;
 use crate::config::planning::PlanInputs;
-use crate::config::resolve::Resolved;
 use crate::config::values::Inject;
+use crate::config::{Config, Resolved, StudyConfig};
 use crate::exit::{Failure, Outcome};
 use crate::run::{
     Conduct, Ended, RunDirectory, build_learner, conduct, first_plan, stop_flag, threads,
     virtual_rules,
 };
-use crate::{output, summary};
+use crate::{output, study, summary};
 
-/// Runs the whole experiment, once or for several seeds.
+/// Runs a study, or the whole experiment once or for several seeds.
 ///
 /// # Errors
 /// Configuration and environment before a run starts; how the first failing run ended.
 pub fn run(args: &SimulateArgs) -> Outcome {
-    let resolved = super::load(&args.sources())?;
-    if resolved.config.straggler.inject == Inject::None {
-        eprintln!(
-            "gradcode: warning: straggler.inject = \"none\" has no meaning in virtual time; arrivals are drawn from the delay model"
-        );
+    let sources = args.sources();
+    if args.experiment.scheme.is_none()
+        && let Some(study) = args.study_sources().load_study(args.study)?
+    {
+        return run_study(&study, args);
     }
+    let resolved = super::load(&sources)?;
+    if args.jobs.is_some() {
+        return Err(Failure::usage(
+            "failed to use --jobs: a single experiment has one run at a time",
+        )
+        .hint("--study averages its runs in one file, on several threads"));
+    }
+    warn_of_real_stragglers(&resolved.config);
+    let runs = args.runs.unwrap_or(1);
     let mut results = Vec::new();
-    for number in 0..args.runs {
+    for number in 0..runs {
         let mut one = resolved.clone();
-        if args.runs > 1 {
+        if runs > 1 {
             one.config.seed += u64::from(number);
             one.config.out = numbered(&resolved.config.out, number);
         }
@@ -45,6 +54,29 @@ pub fn run(args: &SimulateArgs) -> Outcome {
         summary::after_run(&ended, &directory);
     }
     print_results(args, &results)
+}
+
+fn run_study(study: &StudyConfig, args: &SimulateArgs) -> Outcome {
+    for warning in &study.warnings {
+        eprintln!("gradcode: warning: {warning}");
+    }
+    if let Some(point) = study.points.first() {
+        warn_of_real_stragglers(&point.config);
+    }
+    let options = study::Options {
+        overwrite: args.overwrite,
+        dry_run: args.dry_run,
+        json: args.json,
+    };
+    study::run(study, &options)
+}
+
+fn warn_of_real_stragglers(config: &Config) {
+    if config.straggler.inject == Inject::None {
+        eprintln!(
+            "gradcode: warning: straggler.inject = \"none\" has no meaning in virtual time; arrivals are drawn from the delay model"
+        );
+    }
 }
 
 fn numbered(out: &std::path::Path, number: u32) -> PathBuf {

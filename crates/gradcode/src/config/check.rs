@@ -87,7 +87,7 @@ fn general(config: &Config, merged: &Merged) -> Checked {
         !config.out.as_os_str().is_empty(),
         "must name a directory",
     )?;
-    let square = config.scheme.kind != SchemeKind::IsSgd || config.partitions == config.workers;
+    let square = !config.scheme.kind.is(SchemeKind::IS_SGD) || config.partitions == config.workers;
     if !square {
         return Err(merged.conflict(
             "partitions",

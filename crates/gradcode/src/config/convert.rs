@@ -210,6 +210,23 @@ impl Config {
         model.map_err(refused)
     }
 
+    /// The rates psi of all workers, as `straggler.rate` draws or lists them.
+    ///
+    /// # Errors
+    /// As [`Self::delay_model`], whose rates they are.
+    pub fn drawn_rates(&self) -> Result<Vec<f64>, ConfigError> {
+        let rate = |delay: &WorkerDelay| match delay {
+            WorkerDelay::ShiftedExponential { rate, .. } => Some(*rate),
+            _ => None,
+        };
+        Ok(self
+            .delay_model()?
+            .workers()
+            .iter()
+            .filter_map(rate)
+            .collect())
+    }
+
     /// A trace file: a line per iteration; a column per worker, or one for all. Columns stand between
     /// commas or white space; empty lines and lines that start with `#` are skipped.
     fn traces(&self) -> Result<Vec<WorkerDelay>, ConfigError> {
@@ -297,17 +314,7 @@ mod tests {
     }
 
     fn rates(config: &Config) -> Vec<f64> {
-        let rate = |delay: &WorkerDelay| match delay {
-            WorkerDelay::ShiftedExponential { rate, .. } => *rate,
-            other => panic!("{other:?}"),
-        };
-        config
-            .delay_model()
-            .unwrap()
-            .workers()
-            .iter()
-            .map(rate)
-            .collect()
+        config.drawn_rates().unwrap()
     }
 
     #[test]

@@ -82,17 +82,17 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
         ),
         (
             "scheme.method",
-            scheme != SchemeKind::Joint,
+            !scheme.is(SchemeKind::JOINT),
             format!("scheme.kind = \"{scheme}\""),
         ),
         (
             "scheme.allow_idle",
-            scheme != SchemeKind::Joint,
+            !scheme.is(SchemeKind::JOINT),
             format!("scheme.kind = \"{scheme}\""),
         ),
         (
             "scheme.construction",
-            scheme != SchemeKind::Osgc,
+            !scheme.is("osgc"),
             format!("scheme.kind = \"{scheme}\""),
         ),
         (

@@ -72,6 +72,31 @@ pub enum ConfigError {
         /// At which deadline.
         how: String,
     },
+    /// A study where a single experiment is wanted.
+    #[error("use {} as one experiment: it is a study{}", path.display(),
+        if labels.is_empty() { String::new() } else { format!(" of {}", labels.join(", ")) })]
+    IsStudy {
+        /// The file.
+        path: PathBuf,
+        /// Its schemes.
+        labels: Vec<String>,
+    },
+    /// A study that does not fit together.
+    #[error("use {} as a study: {message}", path.display())]
+    Study {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// One point of a study is wrong.
+    #[error("{source} (in the study's point {point})")]
+    Point {
+        /// Label and swept values.
+        point: String,
+        /// What is wrong with it.
+        source: Box<ConfigError>,
+    },
     /// No plan can be made of a valid configuration.
     #[error("plan scheme {scheme}: {message}")]
     Plan {

@@ -9,7 +9,7 @@ use super::origin::{Origins, Place};
 use super::values::{
     AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject,
     Labels, Loss, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
-    SchemeKind, TraceOrder, UnitSeconds,
+    SchemeKind, StudyKind, StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -151,6 +151,14 @@ section! {
     /// `[mpi]`: message sizes and time limits.
     MpiLayer at "mpi" {
         grants: usize, startup_timeout_seconds: f64, silence_timeout_seconds: f64,
+    }
+}
+
+section! {
+    /// `[study]`: many runs of many settings. Not part of a [`Layer`]: only experiment files have it.
+    StudyLayer at "study" {
+        kind: StudyKind, runs: usize, jobs: usize, rates: StudyRates, probe: u64,
+        stragglers: Vec<usize>, sets: usize, residual_bits: Vec<u64>,
     }
 }
 

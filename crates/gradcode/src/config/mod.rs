@@ -3,12 +3,14 @@
 //! Default -> experiment file -> cluster file -> `--set`: every layer is parsed on its own into a
 //! struct whose keys are all optional ([`layer`]), so that a mistake is reported with file, line and
 //! caret; then they are merged, remembering who set what ([`source`], [`origin`]); then the whole
-//! is checked and typed ([`resolve`], [`settings`]). [`planning`] turns it into what the other crates take.
+//! is checked and typed ([`resolve`], [`settings`]). An experiment file may also be a study of many
+//! ([`document`], [`study`]). [`planning`] turns it into what the other crates take.
 //!
 //! Paths in a configuration are relative to the working directory.
 
 mod check;
 mod convert;
+mod document;
 mod effect;
 pub mod error;
 pub mod layer;
@@ -18,9 +20,11 @@ mod render;
 pub mod resolve;
 pub mod settings;
 pub mod source;
+pub mod study;
 pub mod values;
 
 pub use error::ConfigError;
 pub use resolve::Resolved;
 pub use settings::Config;
 pub use source::{DEFAULT, Sources, from_text};
+pub use study::{PointConfig, StudyConfig};

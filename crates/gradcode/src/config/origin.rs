@@ -30,6 +30,14 @@ impl Place {
         }
     }
 
+    /// Part of a file: these keys on these lines.
+    pub fn lines(path: &std::path::Path, lines: Vec<(String, usize)>) -> Self {
+        Place {
+            label: path.display().to_string().into(),
+            lines: Arc::new(lines.into_iter().collect()),
+        }
+    }
+
     /// A command line flag with its value.
     pub fn argument(flag: &str, value: &str) -> Self {
         Place {

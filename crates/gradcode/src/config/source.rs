@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
+use super::document::{Document, SchemeEntry};
 use super::error::ConfigError;
 use super::layer::Layer;
 use super::origin::{Origins, Place};
 use super::resolve::{self, Resolved};
+use super::study::is_study_key;
 
 /// The embedded default configuration, which is also the reference of all keys.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -23,6 +27,8 @@ pub struct Sources {
     pub out: Option<PathBuf>,
     /// MPI ranks beside the master, if this runs under MPI: the default number of workers.
     pub worker_ranks: Option<usize>,
+    /// Of a study, the one scheme to take, by its label; swept keys have their first value.
+    pub scheme: Option<String>,
 }
 
 impl Sources {
@@ -31,13 +37,48 @@ impl Sources {
     /// # Errors
     /// Everything that [`ConfigError`] knows.
     pub fn load(&self) -> Result<Resolved, ConfigError> {
+        let (document, place) = self.document()?;
         let mut merged = Merged::defaults()?;
-        merged.add_file(&self.experiment)?;
-        if let Some(cluster) = &self.cluster {
-            merged.add_file(cluster)?;
+        merged.add(document.base.clone(), &place);
+        let about_study = self.set.iter().find(|argument| is_study_key(argument));
+        if let Some(argument) = about_study.filter(|_| !document.is_study()) {
+            return Err(ConfigError::Set {
+                argument: argument.clone(),
+                message: "the file is a single experiment, no study".into(),
+            });
         }
-        for argument in &self.set {
-            merged.add_set(argument)?;
+        if let Some(entry) = self.pick(&document)? {
+            one_alternative(&entry.layer, &entry.place)?;
+            merged.add(entry.layer.clone(), &entry.place);
+            for mut key in document.sweep.clone() {
+                if key.key == "budget" {
+                    key.key = self.budget_key(&document, &place)?;
+                }
+                let layer = key.layer(&key.values[0], &self.experiment)?;
+                merged.add(layer, &key.place(&self.experiment));
+            }
+        }
+        self.upper_layers(&mut merged)?;
+        self.resolve(merged)
+    }
+
+    /// The experiment file.
+    pub(super) fn document(&self) -> Result<(Document, Place), ConfigError> {
+        let text = read(&self.experiment)?;
+        let document = Document::parse(&text, &self.experiment)?;
+        let place = Place::file(&self.experiment, &text);
+        one_alternative(&document.base, &place)?;
+        Ok((document, place))
+    }
+
+    /// The cluster file and the command line, laid over the experiment.
+    pub(super) fn upper_layers(&self, merged: &mut Merged) -> Result<(), ConfigError> {
+        if let Some(cluster) = &self.cluster {
+            merged.add_text(&read(cluster)?, cluster)?;
+        }
+        for argument in self.set.iter().filter(|argument| !is_study_key(argument)) {
+            let place = Place::argument("--set", argument);
+            merged.add(parse_set(argument)?, &place);
         }
         if let Some(out) = &self.out {
             let out = path_text(out)?;
@@ -47,12 +88,56 @@ impl Sources {
             };
             merged.add(layer, &Place::argument("--out", &out));
         }
+        Ok(())
+    }
+
+    pub(super) fn resolve(&self, merged: Merged) -> Result<Resolved, ConfigError> {
         let stem = self
             .experiment
             .file_stem()
             .map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
         resolve::resolve(merged.layer, merged.origins, &stem, self.worker_ranks)
     }
+
+    /// The entry of a study to load as a single experiment; `None` if the file is no study.
+    fn pick(&self, document: &Document) -> Result<Option<SchemeEntry>, ConfigError> {
+        if !document.is_study() && self.scheme.is_none() {
+            return Ok(None);
+        }
+        let entries = document.entries(&self.experiment);
+        let labels: Vec<String> = entries.iter().map(SchemeEntry::name).collect();
+        let picked = match &self.scheme {
+            Some(label) => entries.into_iter().find(|entry| entry.name() == *label),
+            // [study] alone: nothing to pick.
+            None if document.schemes.is_empty() && document.sweep.is_empty() => {
+                entries.into_iter().next()
+            }
+            None => {
+                return Err(ConfigError::IsStudy {
+                    path: self.experiment.clone(),
+                    labels,
+                });
+            }
+        };
+        match (picked, &self.scheme) {
+            (Some(entry), _) => Ok(Some(entry)),
+            (None, label) => Err(ConfigError::Study {
+                path: self.experiment.clone(),
+                message: format!(
+                    "there is no scheme `{}`; its labels are {}",
+                    label.as_deref().unwrap_or_default(),
+                    labels.join(", ")
+                ),
+            }),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn path_text(path: &Path) -> Result<String, ConfigError> {
@@ -75,13 +160,13 @@ pub fn from_text(text: &str, label: &Path) -> Result<Resolved, ConfigError> {
 }
 
 /// The layers so far.
-struct Merged {
-    layer: Layer,
-    origins: Origins,
+pub(super) struct Merged {
+    pub(super) layer: Layer,
+    pub(super) origins: Origins,
 }
 
 impl Merged {
-    fn defaults() -> Result<Self, ConfigError> {
+    pub(super) fn defaults() -> Result<Self, ConfigError> {
         let mut merged = Merged {
             layer: Layer::default(),
             origins: Origins::default(),
@@ -93,7 +178,7 @@ impl Merged {
         Ok(merged)
     }
 
-    fn add(&mut self, upper: Layer, place: &Place) {
+    pub(super) fn add(&mut self, upper: Layer, place: &Place) {
         self.layer.overlay(upper, place, &mut self.origins);
     }
 
@@ -101,21 +186,6 @@ impl Merged {
         let layer = parse(text, path)?;
         let place = Place::file(path, text);
         one_alternative(&layer, &place)?;
-        self.add(layer, &place);
-        Ok(())
-    }
-
-    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        self.add_text(&text, path)
-    }
-
-    fn add_set(&mut self, argument: &str) -> Result<(), ConfigError> {
-        let layer = parse_set(argument)?;
-        let place = Place::argument("--set", argument);
         self.add(layer, &place);
         Ok(())
     }
@@ -129,7 +199,7 @@ fn parse(text: &str, path: &Path) -> Result<Layer, ConfigError> {
 }
 
 /// Within one layer, alternatives exclude each other (between layers the later one wins).
-fn one_alternative(layer: &Layer, place: &Place) -> Result<(), ConfigError> {
+pub(super) fn one_alternative(layer: &Layer, place: &Place) -> Result<(), ConfigError> {
     let budget = &layer.budget;
     let groups: [(&str, Vec<(&str, bool)>); 2] = [
         (
@@ -165,7 +235,7 @@ fn one_alternative(layer: &Layer, place: &Place) -> Result<(), ConfigError> {
 }
 
 /// `key=value`: the value is TOML, or a bare word that stands for a string.
-fn parse_set(argument: &str) -> Result<Layer, ConfigError> {
+pub(super) fn parse_set<T: DeserializeOwned>(argument: &str) -> Result<T, ConfigError> {
     let error = |message: String| ConfigError::Set {
         argument: argument.to_owned(),
         message,
@@ -182,7 +252,7 @@ fn parse_set(argument: &str) -> Result<Layer, ConfigError> {
             "`{key}` is no key; `gradcode config default` lists all of them"
         )));
     }
-    let first = match toml::from_str::<Layer>(&format!("{key} = {value}")) {
+    let first = match toml::from_str::<T>(&format!("{key} = {value}")) {
         Ok(layer) => return Ok(layer),
         Err(first) => first,
     };
@@ -191,7 +261,7 @@ fn parse_set(argument: &str) -> Result<Layer, ConfigError> {
         !value.is_empty() && !value.starts_with(['"', '\'', '[', '{']) && !value.contains('\n');
     if bare {
         let quoted = toml::Value::String(value.to_owned());
-        match toml::from_str::<Layer>(&format!("{key} = {quoted}")) {
+        match toml::from_str::<T>(&format!("{key} = {quoted}")) {
             Ok(layer) => return Ok(layer),
             // It was no TOML value, so what is wrong with the word is what counts.
             Err(second) if toml::from_str::<toml::Table>(&format!("{key} = {value}")).is_err() => {
@@ -210,7 +280,7 @@ mod tests {
 
     #[test]
     fn set_takes_toml_and_bare_words() {
-        let set = |argument| parse_set(argument).unwrap();
+        let set = |argument| parse_set::<Layer>(argument).unwrap();
         assert_eq!(
             set("optimizer.kind=adamw").optimizer.kind,
             Some(OptimizerKind::AdamW)
@@ -267,7 +337,7 @@ mod tests {
             ("workers=-1", "integer `-1`"),
             ("budget.scaling={ balanced = ", ""),
         ] {
-            let error = parse_set(argument).unwrap_err().to_string();
+            let error = parse_set::<Layer>(argument).unwrap_err().to_string();
             assert!(error.contains(wanted), "{argument}: {error}");
             assert!(error.starts_with("parse --set"), "{error}");
         }

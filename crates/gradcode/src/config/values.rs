@@ -1,12 +1,14 @@
 //! The values of the configuration that are more than a number or a string: named choices here,
 //! values of several shapes in `shapes`.
 
+mod scheme_kind;
 mod shapes;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use scheme_kind::SchemeKind;
 pub use shapes::{Every, OneOrMany, Quantile, Rates, Scaling, UnitSeconds};
 
 /// An enum whose variants are written as words in TOML and on the command line.
@@ -73,17 +75,6 @@ words! {
         Dense = "dense",
         /// The category ids themselves.
         Raw = "raw",
-    }
-    /// `scheme.kind`
-    SchemeKind {
-        /// Joint design of code and bits.
-        Joint = "joint",
-        /// Optimal stochastic gradient coding, equal bits.
-        Osgc = "osgc",
-        /// One partition per worker, stragglers ignored, equal bits.
-        IsSgd = "is-sgd",
-        /// No stragglers and no quantization.
-        Sgd = "sgd",
     }
     /// `scheme.method` and `allocate --method`
     AllocationMethod {
@@ -169,6 +160,22 @@ words! {
         Replay = "replay",
         /// Drawn independently.
         Resample = "resample",
+    }
+    /// `study.kind`
+    StudyKind {
+        /// Runs of the training loop.
+        Training = "training",
+        /// The decoding error of CE-AGC by the number of stragglers.
+        DecodingError = "decoding-error",
+        /// The objective F of the bit allocation by the budget.
+        Allocation = "allocation",
+    }
+    /// `study.rates`
+    StudyRates {
+        /// Drawn rates are the same in every run.
+        Shared = "shared",
+        /// Every run draws its own.
+        PerRun = "per-run",
     }
     /// `straggler.inject`
     Inject {

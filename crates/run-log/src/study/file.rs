@@ -6,6 +6,7 @@
 //!   at [E]                     positions along the axis
 //!   outcome [R]                -2 pending, -1 finished, else the first position without values
 //!   runs/<series> [R, E], mean/<series> [E], standard_error/<series> [E]
+//!   per_run/<name> [R]         numbers of each run, summarised by the attributes of the same names
 //!   bound/<name> [E]           theoretical curves
 //!   document/<name>            texts: the resolved configuration, the plan as JSON
 //! ```
@@ -72,8 +73,16 @@ fn write_point(group: &Group, point: &Point) -> H5Result<()> {
         .shape(outcomes.len())
         .create("outcome")?
         .write_raw(&outcomes)?;
-    let parts = ["runs", "mean", "standard_error", "bound", "document"];
-    let [runs, mean, standard_error, bound, document] = parts.map(|name| group.create_group(name));
+    let parts = [
+        "runs",
+        "mean",
+        "standard_error",
+        "per_run",
+        "bound",
+        "document",
+    ];
+    let [runs, mean, standard_error, per_run, bound, document] =
+        parts.map(|name| group.create_group(name));
     let (runs, mean, standard_error) = (runs?, mean?, standard_error?);
     for (name, series) in &point.series {
         runs.new_dataset::<f64>()
@@ -82,6 +91,10 @@ fn write_point(group: &Group, point: &Point) -> H5Result<()> {
             .write(series.runs.as_standard_layout().view())?;
         reals(&mean, name, &series.mean)?;
         reals(&standard_error, name, &series.standard_error)?;
+    }
+    let per_run = per_run?;
+    for (name, values) in &point.facts {
+        reals(&per_run, name, values)?;
     }
     let bound = bound?;
     for (name, values) in &point.bounds {
@@ -245,6 +258,10 @@ fn read_point(group: &Group) -> H5Result<Point> {
         };
         point.series.insert(name, series);
     }
+    for name in group.group("per_run")?.member_names()? {
+        let values = read_values(group, "per_run", &name, point.outcomes.len())?;
+        point.facts.insert(name, values);
+    }
     let bounds = group.group("bound")?;
     for name in bounds.member_names()? {
         let values = read_values(group, "bound", &name, point.at.len())?;
@@ -263,10 +280,6 @@ fn read_values(group: &Group, part: &str, name: &str, length: usize) -> H5Result
     if values.len() == length {
         Ok(values)
     } else {
-        Err(format!(
-            "{part}/{name}: {} values for {length} positions",
-            values.len()
-        )
-        .into())
+        Err(format!("{part}/{name}: {} values instead of {length}", values.len()).into())
     }
 }

@@ -109,6 +109,9 @@ pub struct Point {
     pub at: Vec<f64>,
     /// Every quantity by name.
     pub series: BTreeMap<String, Series>,
+    /// Numbers that every run has one of, by name, R values each (NaN: not done, or none). Their mean
+    /// over the runs is the attribute of the same name, its standard error that of `<name>_se`.
+    pub facts: BTreeMap<String, Vec<f64>>,
     /// Theoretical curves along the axis by name, E values each.
     pub bounds: BTreeMap<String, Vec<f64>>,
     /// How each of the R runs ended.
@@ -226,6 +229,53 @@ impl Point {
         Ok(())
     }
 
+    /// Takes a number that run number `run` has in, and brings the attributes that summarise it up to
+    /// date. (Infinite values stay infinite in the mean; the standard error is left out where it is 0,
+    /// as for what follows from the configuration alone.)
+    ///
+    /// # Errors
+    /// [`LogError::StudyShape`] if there is no such run.
+    pub fn record_fact(&mut self, run: usize, name: &str, value: f64) -> Result<(), LogError> {
+        let expected = self.outcomes.len();
+        if run >= expected {
+            return Err(LogError::StudyShape {
+                point: self.label.clone(),
+                what: name.into(),
+                found: run,
+                expected,
+            });
+        }
+        let values = self.facts.entry(name.to_owned()).or_default();
+        values.resize(expected, f64::NAN);
+        values[run] = value;
+        let there = values.iter().copied().filter(|value| !value.is_nan());
+        let (mean, error) = mean_and_error(there.collect());
+        self.attributes.insert(name.to_owned(), mean.into());
+        let error_name = format!("{name}_se");
+        if error > 0.0 {
+            self.attributes.insert(error_name, error.into());
+        } else {
+            self.attributes.remove(&error_name);
+        }
+        Ok(())
+    }
+
+    /// Makes room for `runs` runs in all; there are never fewer than before.
+    pub fn grow(&mut self, runs: usize) {
+        let runs = runs.max(self.outcomes.len());
+        self.outcomes.resize(runs, Outcome::Pending);
+        for values in self.facts.values_mut() {
+            values.resize(runs, f64::NAN);
+        }
+        for series in self.series.values_mut() {
+            let mut grown = Array2::from_elem((runs, self.at.len()), f64::NAN);
+            for (mut to, from) in grown.rows_mut().into_iter().zip(series.runs.rows()) {
+                to.assign(&from);
+            }
+            series.runs = grown;
+        }
+    }
+
     /// Runs that are done, diverged ones included.
     pub fn done(&self) -> usize {
         self.count(|outcome| outcome != Outcome::Pending)
@@ -286,6 +336,37 @@ mod tests {
         assert!(loss.runs[[3, 1]].is_nan());
         assert!(loss.runs.row(1).iter().all(|value| value.is_nan()));
         assert_eq!((point.done(), point.diverged()), (3, 1));
+    }
+
+    #[test]
+    fn facts_are_summarised_by_attributes() {
+        let mut point = Point::new("a", "sgc", "iteration", vec![0.0], 3);
+        point.record_fact(0, "load", 1.0).unwrap();
+        point.record_fact(2, "load", 3.0).unwrap();
+        assert_eq!(point.attributes["load"], 2.0.into());
+        assert_eq!(point.attributes["load_se"], 1.0.into());
+        point.record_fact(0, "bound", f64::INFINITY).unwrap();
+        point.record_fact(1, "bound", f64::INFINITY).unwrap();
+        assert_eq!(point.attributes["bound"], f64::INFINITY.into());
+        assert!(!point.attributes.contains_key("bound_se"));
+        assert!(point.record_fact(3, "load", 1.0).is_err());
+    }
+
+    #[test]
+    fn a_grown_point_keeps_what_it_has() {
+        let mut point = Point::new("a", "sgc", "iteration", vec![0.0, 1.0], 1);
+        point
+            .record(0, Outcome::Finished, &[("loss", &[1.0, 2.0])])
+            .unwrap();
+        point.record_fact(0, "load", 1.0).unwrap();
+        point.grow(3);
+        assert_eq!(point.outcomes.len(), 3);
+        assert_eq!(point.series["loss"].mean, [1.0, 2.0]);
+        point
+            .record(2, Outcome::Finished, &[("loss", &[3.0, 2.0])])
+            .unwrap();
+        assert_eq!(point.series["loss"].mean, [2.0, 2.0]);
+        assert_eq!(point.facts["load"].len(), 3);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub const MIN_BITS: u64 = 2;
 impl Config {
     /// Gradients are sent with fewer than 32 bits per coordinate, so that a budget is needed.
     pub fn quantizes(&self) -> bool {
-        self.scheme.kind != SchemeKind::Sgd && self.codec.preset != CodecPreset::F32
+        !self.scheme.kind.is(SchemeKind::SGD) && self.codec.preset != CodecPreset::F32
     }
 
     /// Z_tot, whichever way it was stated; `None` where nothing is quantized.
@@ -76,7 +76,7 @@ pub(super) fn budget(config: &Config, merged: &Merged) -> Checked {
     };
     require(merged, key, positive(stated), "must be a number above 0")?;
     let total = config.total_bits().unwrap_or(0);
-    let idle = config.scheme.kind == SchemeKind::Joint && config.scheme.allow_idle;
+    let idle = config.scheme.kind.is(SchemeKind::JOINT) && config.scheme.allow_idle;
     let least = if idle { MIN_BITS } else { MIN_BITS * workers };
     let most = u64::from(budget.max_bits) * workers;
     // The range in the terms of the key that was set.

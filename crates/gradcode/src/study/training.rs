@@ -1,0 +1,132 @@
+//! One run of the training loop, in process and in virtual time, with its results in memory.
+
+use cluster::{Engine, InProcess, Master, Parts, RunError};
+use gradient_code::Plan;
+use learner::LearnerError;
+use run_log::study::Outcome as RunOutcome;
+
+use super::Findings;
+use super::journal::Recorder;
+use crate::config::Config;
+use crate::config::planning::PlanInputs;
+use crate::config::values::Every;
+use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE, WORKERS_MISSING};
+use crate::run::{StopFlag, build_learner, first_plan, virtual_rules};
+use cluster::Journal;
+
+/// Iterations after which the model is evaluated: 0, as configured, and the last.
+pub fn positions(config: &Config) -> Vec<f64> {
+    steps(config).into_iter().map(|step| step as f64).collect()
+}
+
+fn steps(config: &Config) -> Vec<u64> {
+    let total = config.iterations;
+    let mut steps = vec![0];
+    if let Every::Steps(every) = config.evaluation.every
+        && let Ok(stride) = usize::try_from(every.max(1))
+    {
+        steps.extend((every.max(1)..=total).step_by(stride));
+    }
+    if config.evaluation.at_end && steps.last() != Some(&total) {
+        steps.push(total);
+    }
+    steps
+}
+
+/// Trains once; `None` if it was stopped before the end.
+///
+/// # Errors
+/// What is wrong with settings, files or devices. Divergence is a result.
+pub fn run(config: &Config, stop: &StopFlag) -> Outcome<Option<Findings>> {
+    let settings = virtual_rules(config)?;
+    let mut learner = build_learner(config, 0, 1)?;
+    let inputs = PlanInputs::new(config, learner.dimension())?;
+    let plan = first_plan(&inputs)?;
+    let mut facts = facts(&plan);
+    facts.push(("dimension".into(), learner.dimension() as f64));
+    let json = serde_json::to_string(&plan).ok();
+
+    let mut recorder = Recorder::new(steps(config));
+    let initial = learner.initial_parameters();
+    match learner.evaluate(&initial) {
+        Ok(metrics) => recorder.evaluation(0, &metrics),
+        Err(error) => return Err(Failure::environment("evaluate the initial model", &error)),
+    }
+    let engine = Engine::new(build_learner(config, 0, 1)?, config.preset(), config.seed);
+    let mut transport = InProcess::new(engine);
+    let optimizer = config
+        .optimizer_config()
+        .build(learner.dimension())
+        .map_err(|error| Failure::usage(format!("failed to build the optimizer: {error}")))?;
+    let mut replanner = |dead: &[bool]| {
+        let lost: Vec<usize> = (0..dead.len()).filter(|&i| dead[i]).collect();
+        inputs
+            .plan_without(&lost)
+            .map_err(|error| error.to_string())
+    };
+    let result = Master::new(Parts {
+        settings: &settings,
+        transport: &mut transport,
+        journal: &mut recorder,
+        replanner: &mut replanner,
+        stop: stop.clone(),
+        learner: &mut *learner,
+        optimizer,
+        plan,
+    })
+    .map_err(|error| Failure::usage(error.to_string()))?
+    .run();
+    let outcome = match result {
+        Ok(outcome) if outcome.stopped => return Ok(None),
+        Ok(_) => RunOutcome::Finished,
+        Err(error) if is_divergence(&error) => RunOutcome::Diverged {
+            from: recorder.reached(),
+        },
+        Err(error) => return Err(failure(&error)),
+    };
+    let outcome = match recorder.first_not_finite() {
+        Some(from) => RunOutcome::Diverged { from },
+        None => outcome,
+    };
+    Ok(Some(Findings {
+        outcome,
+        series: recorder.into_series(),
+        facts,
+        plan: json,
+    }))
+}
+
+/// What the plan promises.
+fn facts(plan: &Plan) -> Vec<(String, f64)> {
+    let prediction = &plan.prediction;
+    [
+        ("computation_load", prediction.computation_load),
+        ("bits_offered", prediction.bits_per_coordinate_offered),
+        ("bits_expected", prediction.bits_per_coordinate_expected),
+        ("scaling_s", prediction.scaling_s),
+        ("error_bound", prediction.error_bound),
+        ("unbiased", f64::from(u8::from(prediction.unbiased))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn is_divergence(error: &RunError) -> bool {
+    matches!(
+        error,
+        RunError::Diverged { .. }
+            | RunError::Learner {
+                source: LearnerError::NotFinite { .. },
+                ..
+            }
+    )
+}
+
+fn failure(error: &RunError) -> Failure {
+    let code = match error {
+        RunError::TooFewWorkers { .. } | RunError::EmptyRounds { .. } => WORKERS_MISSING,
+        RunError::Replan(_) => USAGE,
+        _ => ENVIRONMENT,
+    };
+    Failure::new(code, format!("failed to finish a run: {error}"))
+}

@@ -94,7 +94,13 @@ impl Sources {
         for entry in &entries {
             for values in combinations(&sweep) {
                 let point = self.point(&document, &place, entry, &sweep, &values)?;
-                for warning in point.1 {
+                // A swept key may well have no effect on some of the schemes.
+                let swept = |warning: &String| {
+                    sweep
+                        .iter()
+                        .any(|key| warning.starts_with(&format!("`{}`", key.key)))
+                };
+                for warning in point.1.into_iter().filter(|warning| !swept(warning)) {
                     if !warnings.contains(&warning) {
                         warnings.push(warning);
                     }

@@ -4,7 +4,7 @@
 
 use super::ID;
 use crate::layout::{BLOCK, SEGMENT};
-use crate::{Generator, Quantizer, Scale, random, reference};
+use crate::{Compressor, Generator, OneBitScale, Preset, Quantizer, Scale, random, reference};
 use crc32c::crc32c;
 use std::fmt::Write;
 
@@ -32,6 +32,68 @@ fn the_example_of_the_paper_s_quantizer() {
     assert_eq!(bytes[48..52], (13.0f32 / 7.0).to_le_bytes());
 }
 
+fn body(compressor: Compressor, x: &[f32]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    compressor.encode(&ID, x, &[], &mut bytes).unwrap();
+    bytes.split_off(64)
+}
+
+/// Signs, top-K and rand-K of small vectors, worked out by hand.
+#[test]
+fn bodies_by_hand() {
+    // One lane: the signs of (3, -4, 0, -0, -12) from the top bit down; mean magnitude 3.8.
+    let x = [3.0, -4.0, 0.0, -0.0, -12.0];
+    let sign = Quantizer::sign(0).unwrap().compressor(5);
+    let bytes = reference::encode(&sign, &ID, &x, &[]).unwrap();
+    assert_eq!(bytes[48..52], 3.8f32.to_le_bytes());
+    assert_eq!(bytes[64..], 0b01001u32.wrapping_shl(27).to_le_bytes());
+    assert_eq!(
+        reference::decode(&sign, &bytes),
+        [3.8, -3.8, 3.8, 3.8, -3.8]
+    );
+    assert_eq!(body(sign, &x), bytes[64..]);
+    // In a group of 512: the step before the code, padded to 64 bytes.
+    let grouped = body(Quantizer::sign(512).unwrap().compressor(5), &x);
+    assert_eq!(grouped[..4], 3.8f32.to_le_bytes());
+    assert!(grouped[4..64].iter().all(|b| *b == 0));
+    assert_eq!(grouped[64..], bytes[64..]);
+
+    // s = 12, u = 1/2 for all: minus where the level x/s is below 0, and 0 is not.
+    let one_bit = Quantizer::one_bit(OneBitScale::Max, Generator::Ars).compressor(5);
+    let half = |_: u64, _: usize, _: usize| 1u32 << 31;
+    let bytes = reference::encode_with(&one_bit, &ID, &x, &[], half).unwrap();
+    assert_eq!(bytes[48..52], 12f32.to_le_bytes());
+    assert_eq!(
+        reference::decode(&one_bit, &bytes),
+        [12.0, -12.0, 12.0, 12.0, -12.0]
+    );
+    assert!((one_bit.distortion(&x) * 169.0 - (5.0 * 144.0 - 169.0)).abs() < 1e-4);
+
+    // The three largest of five, the tie to the lower index: 1, 2 and 4 in 3 bits each,
+    // 100 010 001 from the last to the first.
+    let x = [1.0, -4.0, 2.0, -2.0, 12.0];
+    let top = Compressor::top_k(3, 5).unwrap();
+    let bytes = body(top, &x);
+    assert_eq!(bytes[..4], (-4f32).to_le_bytes());
+    assert_eq!(bytes[4..8], 2f32.to_le_bytes());
+    assert_eq!(bytes[8..12], 12f32.to_le_bytes());
+    assert_eq!(bytes[12..], 0b100_010_001u16.to_le_bytes());
+    assert_eq!(top.distortion(&x), 5.0 / 169.0);
+
+    // All five of five, not amplified; two of five, times 2.5.
+    assert_eq!(
+        body(Compressor::rand_k(5, 5).unwrap(), &x),
+        body(Quantizer::f32().compressor(5), &x)
+    );
+    let rand = Compressor::rand_k(2, 5).unwrap();
+    let bytes = reference::encode(&rand, &ID, &x, &[]).unwrap();
+    assert_eq!(bytes[40..48], ID.coordinates_key().to_le_bytes());
+    let values = reference::decode(&rand, &bytes);
+    let kept = |(v, x): (&f32, &f32)| *v == 2.5 * x || *v == 0.0;
+    assert!(values.iter().zip(&x).all(kept));
+    assert_eq!(values.iter().filter(|v| **v != 0.0).count(), 2);
+}
+
 /// A vector that depends on nothing but integer arithmetic and exact f32 scaling.
 fn input(n: usize) -> Vec<f32> {
     let mut state = 0u64;
@@ -55,15 +117,15 @@ fn hash_f32(x: &[f32]) -> u32 {
 fn golden_hashes() {
     let n = SEGMENT + 1300;
     let x = input(n);
-    let mut text = String::from("# CRC32C of input, random bits, frame and decoded values\n");
-    writeln!(text, "input n={n} {:08x}", hash_f32(&x)).unwrap();
+    let mut table = String::from("# CRC32C of input, random bits, frame and decoded values\n");
+    writeln!(table, "input n={n} {:08x}", hash_f32(&x)).unwrap();
     let key = ID.rounding_key();
     for generator in [Generator::Philox, Generator::Ars] {
         let bits: Vec<u8> = (0..4 * BLOCK)
             .map(|i| random::bits(generator, key, (i / BLOCK) as u64, i % BLOCK / 16, i % 16))
             .flat_map(u32::to_le_bytes)
             .collect();
-        writeln!(text, "random {generator:?} {:08x}", crc32c(&bits)).unwrap();
+        writeln!(table, "random {generator:?} {:08x}", crc32c(&bits)).unwrap();
     }
     let mut modes = vec![Quantizer::f32()];
     for generator in [Generator::Philox, Generator::Ars] {
@@ -78,25 +140,58 @@ fn golden_hashes() {
             }
         }
     }
-    for mode in modes {
+    let hashes = |compressor: Compressor| {
         let mut bytes = Vec::new();
-        let compressor = mode.compressor(n);
         compressor
             .encode(&ID, &x, &[1.0, -0.5], &mut bytes)
             .unwrap();
         let values = reference::decode(&compressor, &bytes);
+        // A whole frame's CRC does not see its header, which ends with its own.
+        let header = crc32c(&bytes[..60]);
+        (header, crc32c(&bytes), hash_f32(&values))
+    };
+    for mode in modes {
+        let (_, frame, values) = hashes(mode.compressor(n));
         writeln!(
-            text,
-            "{:?} bucket={} bits={} {:?} {:08x} {:08x}",
+            table,
+            "{:?} bucket={} bits={} {:?} {frame:08x} {values:08x}",
             mode.scale(),
             mode.bucket().unwrap_or(0),
             mode.bits(),
             mode.generator(),
-            crc32c(&bytes),
-            hash_f32(&values)
+        )
+        .unwrap();
+    }
+    for text in [
+        "sign",
+        "sign:512",
+        "sign:65536",
+        "one-bit:max",
+        "one-bit:l2",
+        "top-k:1",
+        "top-k:9999",
+        "rand-k:1",
+        "rand-k:9999",
+    ] {
+        let preset: Preset = text.parse().unwrap();
+        let (header, frame, values) = hashes(preset.compressor(1, n).unwrap());
+        writeln!(table, "{text} {header:08x} {frame:08x} {values:08x}").unwrap();
+    }
+    for (text, bits) in [
+        ("qsgd", 4),
+        ("qsgd-bucketed:max:512", 2),
+        ("one-bit:max", 1),
+        ("rand-k", 4),
+    ] {
+        let preset: Preset = text.parse().unwrap();
+        let compressor = preset.compressor(bits, n).unwrap().with_shrink(true);
+        let (header, frame, values) = hashes(compressor);
+        writeln!(
+            table,
+            "{text} {bits} shrunk {header:08x} {frame:08x} {values:08x}"
         )
         .unwrap();
     }
     let golden = include_str!("../../golden/frames.txt");
-    assert!(text == golden, "golden hashes moved; now:\n{text}");
+    assert!(table == golden, "golden hashes moved; now:\n{table}");
 }

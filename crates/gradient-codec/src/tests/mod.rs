@@ -3,9 +3,11 @@
 mod equivalence;
 mod golden;
 mod hostile;
+mod operators;
+mod shrink;
 mod statistics;
 
-use crate::{Compressor, Expected, Generator, MessageId, OneBitScale, Quantizer, Scale};
+use crate::{Compressor, Expected, Frame, Generator, MessageId, OneBitScale, Quantizer, Scale};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
@@ -78,6 +80,35 @@ fn compressors(generator: Generator, n: usize) -> Vec<Compressor> {
     all.push(rand.with_shrink(true));
     assert_eq!(all.len(), COMPRESSORS);
     all
+}
+
+/// `C(x) - x` of one message.
+fn error_of(compressor: &Compressor, id: MessageId, x: &[f32]) -> Vec<f64> {
+    let mut bytes = Vec::new();
+    compressor.encode(&id, x, &[], &mut bytes).unwrap();
+    let plan = Expected {
+        iteration: id.iteration,
+        worker: id.worker,
+        compressor: *compressor,
+        tail: 0,
+    };
+    let mut q = vec![0.0; x.len()];
+    Frame::parse(&bytes, &plan).unwrap().decode(&mut q);
+    q.iter()
+        .zip(x)
+        .map(|(q, x)| f64::from(*q) - f64::from(*x))
+        .collect()
+}
+
+/// `||x||^2`.
+fn squared_norm(x: &[f32]) -> f64 {
+    x.iter().map(|v| f64::from(*v).powi(2)).sum()
+}
+
+/// A normal vector and nothing else.
+fn normal(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = counter_rng::rng(seed, counter_rng::Purpose::Synthesis, 0, 0);
+    (0..n).map(|_| rng.sample(StandardNormal)).collect()
 }
 
 /// A normal vector with zeros, a heavy tail and a few extreme magnitudes.

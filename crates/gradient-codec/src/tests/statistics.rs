@@ -2,30 +2,10 @@
 //! coordinate to coordinate and from message to message. Seeds are fixed, thresholds are five
 //! standard deviations or more.
 
-use super::{ID, vector};
+use super::{ID, error_of, normal, vector};
 use crate::reference::{code_and_step, fixed_point_level};
-use crate::{
-    BucketNorm, Compressor, Expected, Frame, Generator, MessageId, Preset, Quantizer, Scale, random,
-};
+use crate::{BucketNorm, Generator, MessageId, Preset, Quantizer, Scale, Widths, random};
 use proptest::prelude::*;
-
-/// `C(x) - x` of one message.
-fn error_of(compressor: &Compressor, id: MessageId, x: &[f32]) -> Vec<f64> {
-    let mut bytes = Vec::new();
-    compressor.encode(&id, x, &[], &mut bytes).unwrap();
-    let plan = Expected {
-        iteration: id.iteration,
-        worker: id.worker,
-        compressor: *compressor,
-        tail: 0,
-    };
-    let mut q = vec![0.0; x.len()];
-    Frame::parse(&bytes, &plan).unwrap().decode(&mut q);
-    q.iter()
-        .zip(x)
-        .map(|(q, x)| f64::from(*q) - f64::from(*x))
-        .collect()
-}
 
 /// The exact conditional variance of every coordinate from the definition of the rounding, in
 /// squared steps and in squared units.
@@ -227,11 +207,7 @@ fn tight_bounds_are_reached() {
 /// tabulated (512: 17, 5.0, 1.58 with l2; 1.6, 0.198, 0.0363 with max).
 #[test]
 fn known_errors_of_normal_vectors() {
-    use rand::RngExt;
-    let mut rng = counter_rng::rng(8, counter_rng::Purpose::Synthesis, 0, 0);
-    let x: Vec<f32> = (0..1 << 19)
-        .map(|_| rng.sample(rand_distr::StandardNormal))
-        .collect();
+    let x = normal(1 << 19, 8);
     let phi = |preset: Preset, bits| preset.compressor(bits, x.len()).unwrap().distortion(&x);
     let l2 = Preset::QsgdBucketed {
         norm: BucketNorm::L2,
@@ -271,6 +247,17 @@ proptest! {
                 let tight = preset.phi_tight(bits, x.len());
                 prop_assert!(phi <= tight * (1.0 + 1e-5) + 1e-6, "{} {} {}", preset, phi, tight);
             }
+        }
+        for text in ["sign", "sign:512", "one-bit:max", "one-bit:l2", "top-k", "top-k:1", "rand-k", "rand-k:1"] {
+            let preset: Preset = text.parse().unwrap();
+            let bits = match preset.widths(x.len()) {
+                Widths::Fixed(bits) => bits,
+                Widths::Adjustable { .. } => bits,
+            };
+            let phi = preset.compressor(bits, x.len()).unwrap().distortion(&x);
+            let bound = preset.phi(bits, x.len());
+            prop_assert!(phi <= bound * (1.0 + 1e-6) + 1e-12, "{} {} {}", preset, phi, bound);
+            prop_assert_eq!(bound, preset.phi_tight(bits, x.len()));
         }
     }
 }

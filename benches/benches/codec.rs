@@ -4,13 +4,15 @@
 //! ```text
 //! cargo bench -p benches --bench codec                    # everything
 //! cargo bench -p benches --bench codec -- '25600000/.*b4'  # one width at one size
+//! cargo bench -p benches --bench codec -- 'sign|one-bit|top-k|rand-k|shrunk|memcpy'
 //! ```
 //! Throughput is bytes of f32 per second: input of encode and memcpy, accumulator of decode (for
 //! four messages: four times the accumulator).
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gradient_codec::{
-    Expected, Frame, Generator, MessageId, Quantizer, Scale, accumulate_many, instruction_set,
+    Compressor, Expected, Frame, Generator, MessageId, Preset, Quantizer, Scale, accumulate_many,
+    instruction_set,
 };
 use std::hint::black_box;
 use std::time::Duration;
@@ -32,6 +34,36 @@ fn gradient(n: usize) -> Vec<f32> {
     (0..n)
         .map(|_| uniform() + uniform() + uniform() + uniform())
         .collect()
+}
+
+/// One-bit kinds, sparsifiers that keep 1 % and what two bits per coordinate pay for, and what
+/// shrinking adds to encoding.
+fn others(n: usize) -> Vec<(String, Compressor)> {
+    let one_percent = |kind: &str| (format!("{kind}:{}", n / 100), format!("{kind}-1%"));
+    let mut list = Vec::new();
+    for (text, name, bits, shrink) in [
+        ("sign".into(), "sign".into(), 1, false),
+        ("sign:512".into(), "sign-512".into(), 1, false),
+        ("one-bit:max".into(), "one-bit-max".into(), 1, false),
+        ("one-bit:l2".into(), "one-bit-l2".into(), 1, false),
+        (one_percent("top-k").0, one_percent("top-k").1, 1, false),
+        ("top-k".into(), "top-k-b2".into(), 2, false),
+        (one_percent("rand-k").0, one_percent("rand-k").1, 1, false),
+        ("rand-k".into(), "rand-k-b2".into(), 2, false),
+        (
+            "qsgd-bucketed".into(),
+            "max512-ars-b4-shrunk".into(),
+            4,
+            true,
+        ),
+        ("one-bit:max".into(), "one-bit-max-shrunk".into(), 1, true),
+    ] {
+        let preset = str::parse::<Preset>(&text);
+        if let Ok(Ok(compressor)) = preset.map(|preset| preset.compressor(bits, n)) {
+            list.push((name, compressor.with_shrink(shrink)));
+        }
+    }
+    list
 }
 
 fn quantizers(bits: u8) -> Vec<(String, Quantizer)> {
@@ -67,8 +99,11 @@ fn codec(c: &mut Criterion) {
             group.bench_function("memcpy", |b| {
                 b.iter(|| copy.copy_from_slice(black_box(&x)));
             });
-            for (name, quantizer) in WIDTHS.iter().flat_map(|bits| quantizers(*bits)) {
-                let compressor = quantizer.compressor(n);
+            let widths = WIDTHS.iter().flat_map(|bits| quantizers(*bits));
+            let compressors = widths
+                .map(|(name, quantizer)| (name, quantizer.compressor(n)))
+                .chain(others(n));
+            for (name, compressor) in compressors {
                 let mut messages = vec![Vec::new(); MESSAGES];
                 for (worker, bytes) in messages.iter_mut().enumerate() {
                     let id = MessageId {
@@ -99,7 +134,10 @@ fn codec(c: &mut Criterion) {
                         pool.install(|| compressor.encode(&id, black_box(&x), &[], &mut out))
                     });
                 });
-                if name.contains("philox") || name.contains("l2") {
+                if ["philox", "l2", "shrunk"]
+                    .iter()
+                    .any(|kind| name.contains(kind))
+                {
                     continue; // decoding does not depend on them
                 }
                 group.bench_function(BenchmarkId::new("parse", &name), |b| {

@@ -1,9 +1,10 @@
 //! The error that a quantizer makes on a given vector: an exact formula, no sampling.
 
 use crate::compressor::{Compressor, Operator};
+use crate::encode::{step_of_bucket, step_of_whole};
+use crate::kernels::Kernels;
 use crate::layout::SEGMENT;
 use crate::quantizer::{Coding, Quantizer};
-use crate::reference;
 use crate::sparse;
 use rayon::prelude::*;
 
@@ -15,7 +16,7 @@ impl Compressor {
     ///
     /// Uniform levels: coordinate m contributes `step^2 f (1 - f)` with f the fraction of its level (the variance
     /// of a Bernoulli(f) step; scheme of eq 4), plus the square of what fixed point rounds away,
-    /// which matters at 16 bits only. Stochastic signs: `step^2 - x^2` (and that rounding). Rand-K:
+    /// which matters at 16 bits only. Stochastic signs: `step^2 - x^2`. Rand-K:
     /// n/K - 1 whatever x.
     ///
     /// 0 for a zero vector and for f32; NaN for a vector of another length or that cannot be
@@ -30,20 +31,19 @@ impl Compressor {
     /// # Ok::<(), gradient_codec::QuantizerError>(())
     /// ```
     pub fn distortion(&self, x: &[f32]) -> f64 {
-        let w = self.unshrunk_distortion(x);
+        let w = self.unshrunk_distortion(Kernels::best(), x);
         if self.is_shrunk() { w / (1.0 + w) } else { w }
     }
 
-    fn unshrunk_distortion(&self, x: &[f32]) -> f64 {
+    fn unshrunk_distortion(&self, kernels: &'static Kernels, x: &[f32]) -> f64 {
         if x.len() != self.coordinates() {
             return f64::NAN;
         }
         let entries = match self.operator() {
-            Operator::Quantizer(quantizer) => return quantizer.distortion(x),
+            Operator::Quantizer(quantizer) => return quantizer.distortion(kernels, x),
             Operator::TopK { entries } | Operator::RandK { entries } => entries as usize,
         };
-        let squares = |x: &[f32]| x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
-        let norm = squares(x);
+        let norm = kernels.sum_squares(x);
         if !norm.is_finite() {
             f64::NAN
         } else if norm == 0.0 {
@@ -53,17 +53,17 @@ impl Compressor {
         } else {
             // What is left behind, not a difference of norms: no cancellation.
             let mut left = x.to_vec();
-            for i in sparse::largest(x, entries) {
+            for i in sparse::largest(kernels, x, entries) {
                 left[i] = 0.0;
             }
-            squares(&left) / norm
+            kernels.sum_squares(&left) / norm
         }
     }
 
     /// What the steps of `x`'s message are multiplied by on the wire: 1, or `1/(1 + w)` if shrunk.
-    pub(crate) fn shrinkage(&self, x: &[f32]) -> f32 {
+    pub(crate) fn shrinkage(&self, kernels: &'static Kernels, x: &[f32]) -> f32 {
         if self.is_shrunk() {
-            (1.0 / (1.0 + self.unshrunk_distortion(x))) as f32
+            (1.0 / (1.0 + self.unshrunk_distortion(kernels, x))) as f32
         } else {
             1.0
         }
@@ -82,22 +82,22 @@ impl Compressor {
 
 impl Quantizer {
     /// [`Compressor::distortion`] for any number of coordinates.
-    fn distortion(&self, x: &[f32]) -> f64 {
+    fn distortion(&self, kernels: &'static Kernels, x: &[f32]) -> f64 {
         if self.is_f32() {
             return 0.0;
         }
         let global = match self.bucket() {
             Some(_) => None,
-            None => match reference::steps(self, x) {
-                Ok(steps) => Some(steps.first().copied().unwrap_or(0.0)),
+            None => match step_of_whole(kernels, self, x) {
+                Ok(step) => Some(step),
                 Err(_) => return f64::NAN,
             },
         };
         let sums: Vec<(f64, f64)> = x
             .par_chunks(SEGMENT)
             .map(|x| match global {
-                Some(step) => (self.squared_error(step, x), reference::sum_squares(x)),
-                None => self.bucketed_squared_error(x),
+                Some(step) => (self.squared_error(kernels, step, x), kernels.sum_squares(x)),
+                None => self.bucketed_squared_error(kernels, x),
             })
             .collect();
         let (error, norm) = sums
@@ -107,36 +107,31 @@ impl Quantizer {
     }
 
     /// Expected squared error and squared norm of a whole number of buckets.
-    fn bucketed_squared_error(&self, x: &[f32]) -> (f64, f64) {
+    fn bucketed_squared_error(&self, kernels: &'static Kernels, x: &[f32]) -> (f64, f64) {
         let bucket = self.bucket().map_or(x.len(), |b| b as usize);
         x.chunks(bucket).fold((0.0, 0.0), |(error, norm), x| {
-            let step = reference::steps(self, x).map_or(f32::NAN, |steps| steps[0]);
+            let step = step_of_bucket(kernels, self, 0, x).unwrap_or(f32::NAN);
             (
-                error + self.squared_error(step, x),
-                norm + reference::sum_squares(x),
+                error + self.squared_error(kernels, step, x),
+                norm + kernels.sum_squares(x),
             )
         })
     }
 
     /// Expected squared error of coordinates that share a step.
-    fn squared_error(&self, step: f32, x: &[f32]) -> f64 {
-        let (factor, limit) = (self.fixed_point_factor(step), self.fixed_point_limit());
-        let grid = f64::from(self.levels()) / f64::from(limit);
-        let step = f64::from(step);
-        let level = |x: f32| f64::from((x * factor).clamp(-limit, limit).round_ties_even()) * grid;
-        x.iter()
-            .map(|&x| {
-                let (mean, variance) = match self.coding() {
-                    Coding::Sign => (if x < 0.0 { -1.0 } else { 1.0 }, 0.0),
-                    Coding::StochasticSign => (level(x), 1.0 - level(x).powi(2)),
-                    _ => {
-                        let fraction = level(x) - level(x).floor();
-                        (level(x), fraction * (1.0 - fraction))
-                    }
-                };
-                let bias = mean * step - f64::from(x);
-                step * step * variance + bias * bias
-            })
-            .sum()
+    fn squared_error(&self, kernels: &'static Kernels, step: f32, x: &[f32]) -> f64 {
+        let wide = f64::from(step);
+        let sum = |f: fn(f64, f64) -> f64| x.iter().map(|x| f(f64::from(x.abs()), wide)).sum();
+        match self.coding() {
+            // NaN is a step that cannot be encoded; 0 sends zeros.
+            _ if step.is_nan() => f64::NAN,
+            _ if step == 0.0 => kernels.sum_squares(x),
+            Coding::Sign => sum(|x, step| (x - step).powi(2)),
+            Coding::StochasticSign => sum(|x, step| ((step - x) * (step + x)).max(0.0)),
+            Coding::Uniform | Coding::F32 => {
+                let (factor, limit) = (self.fixed_point_factor(step), self.fixed_point_limit());
+                kernels.squared_error(x, factor, limit, self.bits(), step)
+            }
+        }
     }
 }

@@ -122,14 +122,14 @@ pub(crate) fn encode_with(
                 quantizer,
                 keys: Keys::new(id.rounding_key()),
                 step,
-                shrinkage: compressor.shrinkage(x),
+                shrinkage: compressor.shrinkage(kernels, x),
             };
             header.step = step * quantize.shrinkage;
             quantize.body(x, body)?
         }
         Operator::TopK { entries } => {
             refuse_not_finite(kernels, x)?;
-            let indices = sparse::largest(x, entries as usize);
+            let indices = sparse::largest(kernels, x, entries as usize);
             let (values, index_bytes) = body.split_at_mut(4 * indices.len());
             for (bytes, i) in values.as_chunks_mut::<4>().0.iter_mut().zip(&indices) {
                 *bytes = x[*i].to_le_bytes();
@@ -185,7 +185,7 @@ pub(crate) fn amplified(x: f32, gain: f64) -> f32 {
 
 /// The step that serves the whole vector: from its norm, its mean magnitude or its largest one.
 /// Sums go segment by segment in order.
-fn step_of_whole(
+pub(crate) fn step_of_whole(
     kernels: &'static Kernels,
     quantizer: &Quantizer,
     x: &[f32],
@@ -289,7 +289,7 @@ impl Quantize {
         for (j, x) in x.chunks(bucket).enumerate() {
             let start = start + j * bucket;
             let step = if self.quantizer.bucket().is_some() {
-                let step = self.step_of_bucket(start, x)?;
+                let step = step_of_bucket(self.kernels, &self.quantizer, start, x)?;
                 let sent = step * self.shrinkage;
                 step_bytes[4 * j..4 * j + 4].copy_from_slice(&sent.to_le_bytes());
                 step
@@ -338,24 +338,28 @@ impl Quantize {
             _ => kernels.quantize(x, factor, limit, quantizer.bits(), y),
         }
     }
+}
 
-    /// The step of one bucket, refusing what is not finite.
-    fn step_of_bucket(&self, start: usize, x: &[f32]) -> Result<f32, EncodeError> {
-        let kernels = self.kernels;
-        let scale = match self.quantizer.scale() {
-            Scale::BucketMax => f64::from(f32::from_bits(kernels.max_abs_bits(x))),
-            Scale::BucketMean => kernels.sum_abs(x) / x.len() as f64,
-            _ => kernels.sum_squares(x).sqrt(),
-        };
-        if !scale.is_finite() {
-            return Err(not_finite(x, start));
-        }
-        let step = self.quantizer.step(scale);
-        if step.is_finite() {
-            Ok(step)
-        } else {
-            Err(EncodeError::Overflow { index: start })
-        }
+/// The step of one bucket, refusing what is not finite. `start` is its first coordinate.
+pub(crate) fn step_of_bucket(
+    kernels: &'static Kernels,
+    quantizer: &Quantizer,
+    start: usize,
+    x: &[f32],
+) -> Result<f32, EncodeError> {
+    let scale = match quantizer.scale() {
+        Scale::BucketMax => f64::from(f32::from_bits(kernels.max_abs_bits(x))),
+        Scale::BucketMean => kernels.sum_abs(x) / x.len() as f64,
+        _ => kernels.sum_squares(x).sqrt(),
+    };
+    if !scale.is_finite() {
+        return Err(not_finite(x, start));
+    }
+    let step = quantizer.step(scale);
+    if step.is_finite() {
+        Ok(step)
+    } else {
+        Err(EncodeError::Overflow { index: start })
     }
 }
 

@@ -16,6 +16,7 @@
 use crate::compressor::{Compressor, Operator};
 use crate::encode::{EncodeError, amplified, checked_lengths};
 use crate::header::Header;
+use crate::kernels::Kernels;
 use crate::layout::{BLOCK, HEADER_BYTES, ROWS, SEGMENT};
 use crate::quantizer::{Coding, MessageId, Quantizer, Scale};
 use crate::random;
@@ -220,7 +221,7 @@ pub fn encode_with(
     match compressor.operator() {
         Operator::Quantizer(quantizer) => {
             let steps = steps(&quantizer, x)?;
-            let shrinkage = compressor.shrinkage(x);
+            let shrinkage = compressor.shrinkage(Kernels::best(), x);
             if quantizer.scale().is_global() {
                 header.step = steps.first().copied().unwrap_or(0.0) * shrinkage;
             }

@@ -3,6 +3,8 @@
 //! Entries are in the order of their coordinates. Index e is bits `b e .. b e + b` of a bit stream,
 //! least significant bit first; bit p of the stream is bit `p % 8` of byte `p / 8`.
 
+use crate::kernels::Kernels;
+use crate::layout::BLOCK;
 use crate::random;
 
 /// Bits of an index below `n`: `ceil(log2 n)`.
@@ -16,24 +18,50 @@ pub fn index_bytes(entries: u32, bits: u32) -> u64 {
     (u64::from(entries) * u64::from(bits)).div_ceil(8)
 }
 
+/// Coordinates under one maximum, at least, for [`largest`] to look for candidates.
+const SMALLEST_CHUNK: usize = 32;
+
 /// The indices of the `k` largest magnitudes of finite coordinates, in increasing order; of equal
 /// ones the lowest. Takes time linear in the coordinates.
-pub fn largest(x: &[f32], k: usize) -> Vec<usize> {
+pub fn largest(kernels: &'static Kernels, x: &[f32], k: usize) -> Vec<usize> {
     if k >= x.len() {
         return (0..x.len()).collect();
     }
     if k == 0 {
         return Vec::new();
     }
-    let magnitude = |v: &f32| v.to_bits() & 0x7fff_ffff;
-    let mut magnitudes: Vec<u32> = x.iter().map(magnitude).collect();
-    let (above, threshold, _) = magnitudes.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
-    let threshold = *threshold;
-    let larger = above.iter().filter(|m| **m > threshold).count();
-    let mut ties = k - larger;
+    let chunk = (x.len() / k / 2).min(BLOCK);
+    if chunk < SMALLEST_CHUNK {
+        return largest_of(x, 0..x.len(), k);
+    }
+    // The k-th largest of the chunks' maxima is no larger than the k-th largest coordinate: what is
+    // below it cannot be kept. At least 2k chunks, so that few others are above.
+    let maxima: Vec<u32> = x.chunks(chunk).map(|x| kernels.max_abs_bits(x)).collect();
+    let mut sorted = maxima.clone();
+    let (_, &mut floor, _) = sorted.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+    let mut candidates = Vec::new();
+    for (j, x) in x.chunks(chunk).enumerate() {
+        if maxima[j] >= floor {
+            let above = x.iter().enumerate().filter(|(_, v)| magnitude(v) >= floor);
+            candidates.extend(above.map(|(i, _)| chunk * j + i));
+        }
+    }
+    largest_of(x, candidates.into_iter(), k)
+}
+
+/// The bits of a magnitude: in the order of the magnitudes of finite f32.
+fn magnitude(v: &f32) -> u32 {
+    v.to_bits() & 0x7fff_ffff
+}
+
+/// The `k >= 1` largest among at least k candidates in increasing order.
+fn largest_of(x: &[f32], candidates: impl Iterator<Item = usize> + Clone, k: usize) -> Vec<usize> {
+    let mut magnitudes: Vec<u32> = candidates.clone().map(|i| magnitude(&x[i])).collect();
+    let (above, &mut threshold, _) = magnitudes.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+    let mut ties = k - above.iter().filter(|m| **m > threshold).count();
     let mut indices = Vec::with_capacity(k);
-    for (i, v) in x.iter().enumerate() {
-        let m = magnitude(v);
+    for i in candidates {
+        let m = magnitude(&x[i]);
         if m > threshold {
             indices.push(i);
         } else if m == threshold && ties > 0 {
@@ -122,6 +150,7 @@ impl<'a> Indices<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference;
     use std::collections::BTreeSet;
 
     #[test]
@@ -158,17 +187,20 @@ mod tests {
 
     #[test]
     fn largest_by_sorting() {
-        let x: Vec<f32> = (0..200u32)
-            .map(|i| (i * 37 % 23) as f32 * if i % 3 == 0 { -1.0 } else { 1.0 })
-            .collect();
-        let mut order: Vec<usize> = (0..200).collect();
-        order.sort_by(|a, b| x[*b].abs().total_cmp(&x[*a].abs())); // stable: ties by index
-        for k in 0..=200 {
-            let mut wanted = order[..k].to_vec();
-            wanted.sort_unstable();
-            assert_eq!(largest(&x, k), wanted, "{k}");
+        // Many ties, few ties, and one chunk that holds all the large ones.
+        let of = |f: fn(u32) -> f32| (0..3000).map(f).collect::<Vec<f32>>();
+        for x in [
+            of(|i| (i * 37 % 23) as f32),
+            of(|i| (i * 1237 % 3001) as f32 - 1500.0),
+            of(|i| if i / 40 == 7 { i as f32 } else { 0.5 }),
+        ] {
+            for k in (0..70).chain([500, 2999, 3000]) {
+                for kernels in Kernels::all() {
+                    assert_eq!(largest(kernels, &x, k), reference::largest(&x, k), "{k}");
+                }
+            }
         }
-        assert_eq!(largest(&[0.0, -0.0, 0.0], 2), [0, 1]);
+        assert_eq!(largest(Kernels::best(), &[0.0, -0.0, 0.0], 2), [0, 1]);
     }
 
     #[test]

@@ -27,16 +27,16 @@ const PARTIALS: usize = 32;
 /// Sum of `f(x)` in f64, in a fixed order: coordinate i joins partial sum i mod 32, and the
 /// partial sums are added pairwise (p and p + 16, then p and p + 8, ...).
 #[inline(always)]
-fn sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
+fn sum(x: &[f32], f: impl Fn(f32) -> f64) -> f64 {
     let mut partial = [0f64; PARTIALS];
     let (rows, rest) = x.as_chunks::<PARTIALS>();
     for row in rows {
         for p in 0..PARTIALS {
-            partial[p] += f(f64::from(row[p]));
+            partial[p] += f(row[p]);
         }
     }
     for (sum, v) in partial.iter_mut().zip(rest) {
-        *sum += f(f64::from(*v));
+        *sum += f(*v);
     }
     let mut width = PARTIALS / 2;
     while width > 0 {
@@ -54,7 +54,7 @@ pub fn sum_squares(x: &[f32]) -> f64 {
     sum(
         x,
         #[inline(always)]
-        |v| v * v,
+        |v| f64::from(v) * f64::from(v),
     )
 }
 
@@ -64,7 +64,7 @@ pub fn sum_abs(x: &[f32]) -> f64 {
     sum(
         x,
         #[inline(always)]
-        |v| v.abs(),
+        |v| f64::from(v.abs()),
     )
 }
 
@@ -104,14 +104,45 @@ pub fn quantize<const ROUNDS: bool>(
     y: &mut [u32; BLOCK],
 ) {
     for (y, &x) in y.iter_mut().zip(x) {
-        let level = x * factor;
-        // Written so that a NaN becomes the limit: the conversion below is sound for any input.
-        let level = if level < limit { level } else { limit };
-        let level = if level > -limit { level } else { -limit };
-        // SAFETY: |level| <= limit <= 2^31 - 2^16, so it is finite and fits i32 when rounded.
-        let level = unsafe { round_ties_even::<ROUNDS>(level).to_int_unchecked::<i32>() };
-        *y = (level as u32).wrapping_add(*y >> bits);
+        *y = (fixed_point::<ROUNDS>(x, factor, limit) as u32).wrapping_add(*y >> bits);
     }
+}
+
+/// The level of a coordinate in fixed point: `x * factor` within `-limit..=limit`, rounded to even.
+/// `limit` is at most 2^31 - 2^16.
+#[inline(always)]
+fn fixed_point<const ROUNDS: bool>(x: f32, factor: f32, limit: f32) -> i32 {
+    let level = x * factor;
+    // Written so that a NaN becomes the limit: the conversion below is sound for any input.
+    let level = if level < limit { level } else { limit };
+    let level = if level > -limit { level } else { -limit };
+    // SAFETY: |level| <= limit <= 2^31 - 2^16, so it is finite and fits i32 when rounded.
+    unsafe { round_ties_even::<ROUNDS>(level).to_int_unchecked::<i32>() }
+}
+
+/// `sum E(q - x)^2` of uniform levels that share a step, in the order of [`sum`]: with f the fraction
+/// of a level `2^(32-bits)` to a step, `step^2 f (1-f)` and the square of what fixed point rounds
+/// away. `factor` and `limit` as in [`quantize`].
+#[inline(always)]
+pub fn squared_error<const ROUNDS: bool>(
+    x: &[f32],
+    factor: f32,
+    limit: f32,
+    bits: u32,
+    step: f32,
+) -> f64 {
+    let unit = 1u32 << (32 - bits);
+    let (scale, step) = (1.0 / f64::from(unit), f64::from(step));
+    sum(
+        x,
+        #[inline(always)]
+        |x| {
+            let level = fixed_point::<ROUNDS>(x, factor, limit);
+            let fraction = f64::from(level & (unit - 1) as i32) * scale;
+            let bias = f64::from(level) * scale * step - f64::from(x);
+            step * step * (fraction * (1.0 - fraction)) + bias * bias
+        },
+    )
 }
 
 /// `f32::round_ties_even` for |v| < 2^31; the standard one is a library call per element on

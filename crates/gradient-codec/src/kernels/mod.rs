@@ -27,6 +27,7 @@ pub(crate) struct Kernels {
     max_abs_bits_le: unsafe fn(&[u8]) -> u32,
     sum_squares: unsafe fn(&[f32]) -> f64,
     sum_abs: unsafe fn(&[f32]) -> f64,
+    squared_error: unsafe fn(&[f32], f32, f32, u32, f32) -> f64,
     fill_philox: Fill,
     fill_ars: Fill,
     quantize: Quantize,
@@ -52,6 +53,10 @@ macro_rules! kernels {
             fn sum_squares(x: &[f32]) -> f64 { g::sum_squares(x) }
             $(#[$feature])?
             fn sum_abs(x: &[f32]) -> f64 { g::sum_abs(x) }
+            $(#[$feature])?
+            fn squared_error(x: &[f32], k: f32, limit: f32, bits: u32, step: f32) -> f64 {
+                g::squared_error::<{ $rounds }>(x, k, limit, bits, step)
+            }
             $(#[$feature])?
             fn signs(x: &[f32; BLOCK], y: &mut [u32; BLOCK]) { g::signs(x, y); }
             $(#[$feature])?
@@ -86,6 +91,7 @@ macro_rules! kernels {
                 fill_philox: $fill_philox,
                 fill_ars: $fill_ars,
                 sum_abs,
+                squared_error,
                 quantize,
                 signs,
                 round_signs,
@@ -206,6 +212,12 @@ impl Kernels {
     pub fn sum_abs(&self, x: &[f32]) -> f64 {
         // SAFETY: as in `max_abs_bits`.
         unsafe { (self.sum_abs)(x) }
+    }
+
+    /// See [`generic::squared_error`]; `bits` in 2..=16.
+    pub fn squared_error(&self, x: &[f32], factor: f32, limit: f32, bits: u8, step: f32) -> f64 {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.squared_error)(x, factor, limit, u32::from(bits), step) }
     }
 
     /// See [`generic::signs`].

@@ -25,6 +25,12 @@ fn check(compressor: &Compressor, x: &[f32], tail: &[f32]) {
         let frame =
             Frame::parse_with(kernels, &bytes, &plan).unwrap_or_else(|e| panic!("{e} {what}"));
         assert!(frame.tail().eq(tail.iter().copied()));
+        // What a shrunk message is scaled by is the same everywhere, too.
+        let shrinkage = compressor.shrinkage(kernels, x).to_bits();
+        assert_eq!(
+            shrinkage,
+            compressor.shrinkage(Kernels::best(), x).to_bits()
+        );
         let mut sum = start.clone();
         accumulate_many_with(kernels, &[(frame, 0.37)], &mut sum);
         let same = sum

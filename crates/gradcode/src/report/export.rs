@@ -154,7 +154,7 @@ pub fn csv(runs: &[Run], series: &[String]) -> Outcome<String> {
 }
 
 /// RFC 4180: fields with commas, quotes or line ends are quoted, quotes inside doubled.
-fn quoted(field: &str) -> String {
+pub fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

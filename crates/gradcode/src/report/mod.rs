@@ -1,9 +1,10 @@
 //! `gradcode report`: what came of a run, on the terminal, for programs and as figures.
 //!
 //! [`table`] is what a person reads, [`export`] what a program reads (JSON, CSV), [`figures`] the
-//! SVG files; [`mod@format`] writes numbers with units. All of it reads the log alone, so it works on
+//! SVG files; [`compare`] sets schemes side by side; [`mod@format`] writes numbers with units. All of it reads the log alone, so it works on
 //! runs that still go on and on runs that crashed.
 
+mod compare;
 mod export;
 mod figures;
 mod format;
@@ -21,16 +22,40 @@ use crate::output;
 
 /// Arguments of `gradcode report`.
 #[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  gradcode report runs/quickstart                             one run: quality, time, traffic, workers
+  gradcode report runs/a runs/b --svg figures                 two runs side by side, and their figures
+  gradcode report runs/a --csv --series loss,bits_up          for other programs
+  gradcode report --compare study.h5                          schemes of a study, at equal bits
+  gradcode report --compare study.h5 --svg figures            loss against iterations, bits, swept keys
+  gradcode report --compare study.h5 --baseline SGC --target 0.38
+  gradcode report --compare study.h5 --x bits --y accuracy --svg figures --csv=points.csv
+
+A study (study.h5) holds many runs of many schemes, as `gradcode simulate` writes it from [[scheme]]
+lists and [sweep]. The table gives the mean and its standard error over the runs. The result at equal
+bits and the bits until a result are interpolated between the evaluations of each run; their currency
+is the quantized gradients that the master received, or with --x bits-offered what all workers would
+have sent. A mean over runs of which some diverged is left out, for it would flatter.")]
 pub struct ReportArgs {
-    /// Logs (run.h5) or run directories; several are shown side by side.
+    /// Logs (run.h5), studies (study.h5) or the directories they are in; several are shown side by
+    /// side.
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
-    /// Print one JSON object: the run's for one RUN, {"runs": [..]} for several.
+    /// Print one JSON object: the run's for one RUN, {"runs": [..]} for several, {"points": [..]} of
+    /// a comparison.
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
-    /// Print one line per iteration; several runs are told apart by the column `run`.
-    #[arg(long)]
-    pub csv: bool,
+    /// Print one line per iteration; several runs are told apart by the column `run`. Of a comparison
+    /// one line per point, position and series. With a file (--csv=FILE), write it there.
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "-"
+    )]
+    pub csv: Option<String>,
     /// Write figures to this directory.
     #[arg(long, value_name = "DIR")]
     pub svg: Option<PathBuf>,
@@ -38,6 +63,8 @@ pub struct ReportArgs {
     /// none and --csv all that have one value per iteration.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub series: Vec<String>,
+    #[command(flatten)]
+    pub comparing: compare::CompareArgs,
 }
 
 /// An opened run with its summary and the name it goes by beside others.
@@ -53,22 +80,29 @@ struct Run {
 /// Exit code 2 if a RUN is missing, is not a run of gradcode or was written by another version of
 /// the schema, or if it lacks a series; 30 if something cannot be read or written.
 pub fn run(args: &ReportArgs) -> Outcome {
+    if args.comparing.compare || compare::any_study(&args.runs) {
+        return compare::run(args);
+    }
     let runs = open(&args.runs)?;
-    if args.json {
-        output::json(&export::json(&runs, &args.series)?)?;
-    } else if args.csv {
-        output::print(&export::csv(&runs, &args.series)?)?;
-    } else {
-        output::print(&table::render(&runs))?;
+    let csv = || export::csv(&runs, &args.series);
+    match args.csv.as_deref() {
+        Some("-") => output::print(&csv()?)?,
+        _ if args.json => output::json(&export::json(&runs, &args.series)?)?,
+        _ => output::print(&table::render(&runs))?,
+    }
+    if let Some(file) = args.csv.as_deref().filter(|file| *file != "-") {
+        write_csv(file, &csv()?)?;
     }
     if let Some(directory) = &args.svg {
-        let written = figures::write(&runs, directory)?;
-        let names: Vec<String> = written
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        eprintln!("figures: {}", names.join(" "));
+        figures::announce(&figures::write(&runs, directory)?);
     }
+    Ok(())
+}
+
+fn write_csv(file: &str, text: &str) -> Outcome {
+    std::fs::write(file, text)
+        .map_err(|error| Failure::new(ENVIRONMENT, format!("failed to write {file}: {error}")))?;
+    eprintln!("csv: {file}");
     Ok(())
 }
 

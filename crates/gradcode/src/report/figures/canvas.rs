@@ -19,14 +19,19 @@ pub const GRID: RGBColor = RGBColor(232, 232, 232);
 pub const AXIS: RGBColor = RGBColor(150, 150, 150);
 
 /// Colours of runs, distinct also for colour-blind readers (Okabe and Ito), in the order of use.
-const PALETTE: [RGBColor; 6] = [
+const PALETTE: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
     RGBColor(170, 80, 140),
     RGBColor(205, 140, 0),
     RGBColor(60, 60, 60),
+    RGBColor(70, 160, 220),
+    RGBColor(130, 75, 40),
 ];
+
+/// Number of different colours.
+pub const COLOURS: usize = PALETTE.len();
 
 /// Colour of the `i`-th run.
 pub fn colour(i: usize) -> RGBColor {
@@ -51,7 +56,7 @@ impl Size {
 
     /// Width of `text` in pixels, roughly: the viewer's font is not known here.
     pub fn width(self, text: &str) -> i32 {
-        (text.chars().count() as f64 * f64::from(self.points()) * 0.44).ceil() as i32
+        (text.chars().count() as f64 * f64::from(self.points()) * 0.48).ceil() as i32
     }
 }
 
@@ -88,6 +93,19 @@ pub fn write(
     area.draw_text(text, &style(size, colour, end), at)
 }
 
+/// `text`, cut to the width in pixels.
+pub fn fitted(text: &str, size: Size, width: i32) -> String {
+    if size.width(text) <= width {
+        return text.to_owned();
+    }
+    let mut cut: String = text.to_owned();
+    while !cut.is_empty() && size.width(&cut) + 8 > width {
+        cut.pop();
+    }
+    cut.push('\u{2026}');
+    cut
+}
+
 /// Draws into a white SVG of this size and returns its text.
 pub fn svg(
     size: (u32, u32),
@@ -116,7 +134,14 @@ pub fn tick(value: f64) -> String {
             super::super::format::significant(value / factor, 4)
         );
     }
-    super::super::format::significant(value, 4)
+    let text = super::super::format::significant(value, 4);
+    match text.split_once('e') {
+        Some((mantissa, exponent)) if mantissa.contains('.') => {
+            let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+            format!("{mantissa}e{exponent}")
+        }
+        _ => text,
+    }
 }
 
 #[cfg(test)]
@@ -131,7 +156,8 @@ mod tests {
             (1250.0, "1250"),
             (20_000.0, "20k"),
             (1_500_000.0, "1.5M"),
-            (1e-5, "1.000e-5"),
+            (1e-5, "1e-5"),
+            (2.5e-7, "2.5e-7"),
         ] {
             assert_eq!(tick(value), text);
         }

@@ -6,7 +6,7 @@ use plotters::style::text_anchor::HPos;
 use run_log::quantile;
 
 use super::canvas::{
-    self, AXIS, Area, DrawError, GRID, INK, MUTED, Size, colour, style, svg, tick,
+    self, AXIS, Area, DrawError, GRID, INK, MUTED, Size, colour, fitted, style, svg, tick,
 };
 use super::lines::{pieces, spread};
 
@@ -289,9 +289,10 @@ fn name_curves(
         .collect();
     let (beside, within): (Vec<usize>, Vec<usize>) =
         (0..ends.len()).partition(|&i| ends[i].0 > f64::from(width - right) - 0.1 * plot_width);
-    let heights = spread(&beside.iter().map(|&i| ends[i].1).collect::<Vec<_>>(), 17.0);
+    let wanted: Vec<f64> = beside.iter().map(|&i| ends[i].1).collect();
+    let heights = spread(&wanted, 17.0, f64::from(TOP)..f64::from(height - BOTTOM));
     for (&i, y) in beside.iter().zip(heights) {
-        let text = fitted(&panel.curves[i].label, right - 16);
+        let text = fitted(&panel.curves[i].label, Size::Label, right - 16);
         canvas::write(
             area,
             &text,
@@ -321,19 +322,6 @@ fn name_curves(
         )?;
     }
     Ok(())
-}
-
-/// `text`, cut to the width.
-fn fitted(text: &str, width: i32) -> String {
-    if Size::Label.width(text) <= width {
-        return text.to_owned();
-    }
-    let mut cut: String = text.to_owned();
-    while !cut.is_empty() && Size::Label.width(&cut) + 8 > width {
-        cut.pop();
-    }
-    cut.push('\u{2026}');
-    cut
 }
 
 #[cfg(test)]

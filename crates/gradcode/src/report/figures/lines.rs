@@ -73,19 +73,28 @@ fn condensed(points: &[(f64, f64)], stride: usize) -> Vec<(f64, f64)> {
     kept
 }
 
-/// Positions as near to the given ones as can be, but at least `gap` apart.
-pub fn spread(wanted: &[f64], gap: f64) -> Vec<f64> {
+/// Positions as near to the given ones as can be, but at least `gap` apart and inside `range`, unless
+/// that is too short for them all.
+pub fn spread(wanted: &[f64], gap: f64, range: std::ops::Range<f64>) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
     // Groups of labels that touch, each centred on what its members want: (sum wanted, members).
     let mut groups: Vec<(f64, Vec<usize>)> = vec![];
+    let middle = |(sum, members): &(f64, Vec<usize>)| {
+        let half = gap * (members.len() - 1) as f64 / 2.0;
+        let (low, high) = (range.start + half, range.end - half);
+        let wanted = sum / members.len() as f64;
+        if low <= high {
+            wanted.clamp(low, high)
+        } else {
+            (low + high) / 2.0
+        }
+    };
     for i in order {
         groups.push((wanted[i], vec![i]));
         while let [.., a, b] = &groups[..] {
-            let end = |(sum, members): &(f64, Vec<usize>), side: f64| {
-                sum / members.len() as f64 + side * gap * members.len() as f64 / 2.0
-            };
-            if end(a, 1.0) <= end(b, -1.0) {
+            let apart = gap * (a.1.len() + b.1.len()) as f64 / 2.0;
+            if middle(b) - middle(a) >= apart {
                 break;
             }
             let Some((sum, members)) = groups.pop() else {
@@ -98,8 +107,9 @@ pub fn spread(wanted: &[f64], gap: f64) -> Vec<f64> {
         }
     }
     let mut placed = vec![0.0; wanted.len()];
-    for (sum, members) in groups {
-        let middle = sum / members.len() as f64;
+    for group in groups {
+        let middle = middle(&group);
+        let members = group.1;
         for (k, &i) in members.iter().enumerate() {
             placed[i] = middle + gap * (k as f64 - (members.len() - 1) as f64 / 2.0);
         }
@@ -113,9 +123,18 @@ mod tests {
 
     #[test]
     fn labels_are_spread_and_keep_their_order() {
-        assert_eq!(spread(&[10.0, 100.0], 17.0), [10.0, 100.0]);
-        let placed = spread(&[100.0, 101.0, 99.0, 10.0], 20.0);
+        let wide = f64::NEG_INFINITY..f64::INFINITY;
+        assert_eq!(spread(&[10.0, 100.0], 17.0, wide.clone()), [10.0, 100.0]);
+        let placed = spread(&[100.0, 101.0, 99.0, 10.0], 20.0, wide);
         assert_eq!(placed, [100.0, 120.0, 80.0, 10.0]);
+    }
+
+    #[test]
+    fn labels_stay_in_the_plot() {
+        let placed = spread(&[0.0, 1.0, 2.0, 95.0, 99.0], 10.0, 0.0..100.0);
+        assert_eq!(placed, [0.0, 10.0, 20.0, 90.0, 100.0]);
+        // More than fit stand out on both sides alike.
+        assert_eq!(spread(&[5.0, 5.0, 5.0], 10.0, 0.0..10.0), [-5.0, 5.0, 15.0]);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Figures as SVG files: loss against iterations, time and bits; held-out metrics; who was late when.
 //!
-//! [`curves`] and [`arrivals`] each draw one kind of figure; [`canvas`] holds what they share and
-//! [`lines`] prepares points. Text stays text in the files, in the viewer's sans-serif font, so no
-//! font is needed to draw them.
+//! [`curves`], [`bands`] and [`arrivals`] each draw one kind of figure; [`canvas`], [`scale`] and
+//! [`plot`] hold what they share, [`lines`] and [`strokes`] prepare points. Text stays text in the
+//! files, in the viewer's sans-serif font, so no font is needed to draw them.
 
 mod arrivals;
-mod canvas;
+pub mod bands;
+pub mod canvas;
 mod curves;
-mod lines;
+pub mod lines;
+mod plot;
+pub mod scale;
+pub mod strokes;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,6 +32,15 @@ pub fn write(runs: &[Run], directory: &Path) -> Outcome<Vec<PathBuf>> {
     let mut figures = losses(runs)?;
     figures.extend(arrival_maps(runs)?);
     figures.extend(evaluations(runs)?);
+    save(figures, directory)
+}
+
+/// Writes each figure (name, SVG text) into `directory`, which is created if need be, and returns the
+/// files' paths.
+///
+/// # Errors
+/// Exit code 30 if a file cannot be written.
+pub fn save(figures: Figures, directory: &Path) -> Outcome<Vec<PathBuf>> {
     let io = |path: &Path, error: std::io::Error| {
         Failure::new(
             ENVIRONMENT,
@@ -44,9 +57,23 @@ pub fn write(runs: &[Run], directory: &Path) -> Outcome<Vec<PathBuf>> {
     Ok(written)
 }
 
-type Figures = Vec<(String, String)>;
+/// Says where the figures are.
+pub fn announce(written: &[PathBuf]) {
+    let names: Vec<String> = written
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    eprintln!("figures: {}", names.join(" "));
+}
 
-fn drawn(result: Result<String, canvas::DrawError>) -> Outcome<String> {
+/// Files' names with their SVG text.
+pub type Figures = Vec<(String, String)>;
+
+/// A figure, or the bug that kept it from being drawn.
+///
+/// # Errors
+/// Exit code 70: drawing into memory does not fail.
+pub fn drawn(result: Result<String, canvas::DrawError>) -> Outcome<String> {
     result.map_err(|error| {
         Failure::new(
             crate::exit::BUG,

@@ -47,7 +47,7 @@ pub fn check(args: &ConfigCheckArgs) -> Outcome {
 
 fn summary(config: &Config) -> String {
     let bits = config.total_bits().map_or_else(
-        || "unquantized".to_owned(),
+        || config.codec_text(),
         |bits| format!("{bits} bits per coordinate"),
     );
     format!(

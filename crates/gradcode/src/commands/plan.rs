@@ -27,7 +27,7 @@ pub fn run(args: &PlanArgs) -> Outcome {
          payload per iteration: {} bits if nobody is late, {:.0} bits expected ({:.2} MB; f32 from as many workers {:.2} MB)\n",
         config.title,
         config.model.architecture.kind(),
-        config.preset(),
+        config.codec_text(),
         bits.offered,
         bits.expected,
         bits.expected / 8e6,
@@ -54,9 +54,11 @@ impl Bits {
             unquantized_expected: 0.0,
         };
         for worker in plan.workers.iter().filter(|worker| !worker.is_idle()) {
-            let compressor = preset.compressor(worker.bits, dimension).map_err(|error| {
-                Failure::new(BUG, format!("failed to {error}, which the plan asks for"))
-            })?;
+            let compressor = preset
+                .compressor(worker.bits, plan.message_len(dimension))
+                .map_err(|error| {
+                    Failure::new(BUG, format!("failed to {error}, which the plan asks for"))
+                })?;
             let bits = compressor.payload_bits();
             let in_time = 1.0 - worker.straggle_probability;
             sums.offered += bits;
@@ -97,7 +99,9 @@ fn object(plan: &Plan, config: &Config, dimension: usize, bits: &Bits) -> Value 
     json!({
         "title": config.title,
         "scheme": plan.scheme,
-        "codec": config.preset().to_string(),
+        "codec": config.codec_text(),
+        "blocks": plan.blocks(),
+        "message_coordinates": plan.message_len(dimension),
         "dimension": dimension,
         "workers": workers,
         "partitions": plan.partitions,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cluster::{Engine, InProcess};
+use cluster::InProcess;
 use run_log::Segment;
 use serde_json::Value;
 
@@ -12,8 +12,8 @@ use crate::config::values::Inject;
 use crate::config::{Config, Resolved, StudyConfig};
 use crate::exit::{Failure, Outcome};
 use crate::run::{
-    Conduct, Ended, RunDirectory, build_learner, conduct, first_plan, stop_flag, threads,
-    virtual_rules,
+    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, first_plan, stop_flag,
+    threads, virtual_rules,
 };
 use crate::{output, study, summary};
 
@@ -108,11 +108,7 @@ fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<(Option<Ended>,
     if args.dry_run {
         return Ok((None, directory));
     }
-    let engine = Engine::new(
-        build_learner(config, 0, threads)?,
-        config.preset(),
-        config.seed,
-    );
+    let engine = build_engine(config, build_learner(config, 0, threads)?);
     let mut transport = InProcess::new(engine);
     let ended = conduct(Conduct {
         resolved,

@@ -15,7 +15,8 @@ use crate::config::resolve::Resolved;
 use crate::config::{self, Config};
 use crate::exit::{BUG, ENVIRONMENT, Failure, Outcome};
 use crate::run::{
-    Conduct, Ended, RunDirectory, build_learner, conduct, first_plan, rules, stop_flag, threads,
+    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, first_plan, rules,
+    stop_flag, threads,
 };
 use crate::{output, summary};
 
@@ -301,9 +302,5 @@ fn prepare(
     let ready = serde_json::to_string(&ready)
         .map_err(|error| Failure::environment("write the answer", &error))?;
     let patience = Duration::from_secs_f64(config.mpi.silence_timeout_seconds);
-    Ok((
-        Engine::new(learner, config.preset(), config.seed),
-        ready,
-        patience,
-    ))
+    Ok((build_engine(&config, learner), ready, patience))
 }

@@ -1,6 +1,7 @@
 //! Whether the values of a complete configuration make sense, alone and together.
 
 mod budget;
+mod codec;
 mod straggler;
 
 use super::error::ConfigError;
@@ -8,14 +9,14 @@ use super::resolve::Merged;
 use super::settings::{Architecture, Config};
 use super::values::{Every, Norm, OptimizerKind, SchemeKind};
 
-pub use budget::MIN_BITS;
-
 type Checked = Result<(), ConfigError>;
 
 pub(super) fn check(config: &Config, merged: &Merged) -> Checked {
     general(config, merged)?;
     model_and_data(config, merged)?;
     budget::budget(config, merged)?;
+    codec::scheme(config, merged)?;
+    codec::codec(config, merged)?;
     optimizer(config, merged)?;
     rounds(config, merged)?;
     straggler::straggler(config, merged)?;

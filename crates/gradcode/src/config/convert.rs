@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use gradient_codec::{BucketNorm, Preset};
+use cluster::{ErrorFeedback, OnStraggling};
+use gradient_codec::{BucketNorm, OneBitScale, Preset};
 use learner::convex::{ConvexConfig, Objective};
 use learner::mlp::{DigitSource, IdxPaths, MlpConfig, MlpLoss};
 use learner::optimizer::AdamConfig;
@@ -14,8 +15,8 @@ use torch_models::layers::NormKind;
 use super::error::ConfigError;
 use super::settings::{Architecture, CocoPaths, Config};
 use super::values::{
-    CodecNorm, CodecPreset, DelayKind, Labels, Loss, Norm, OptimizerKind, Rates, Schedule,
-    TraceOrder,
+    CodecNorm, CodecPreset, DelayKind, Feedback, Labels, Loss, Norm, OptimizerKind, Rates,
+    Schedule, TraceOrder,
 };
 
 impl Config {
@@ -37,8 +38,9 @@ impl Config {
             })
     }
 
-    /// The quantizer family of all workers.
+    /// The compressor family of all workers.
     pub fn preset(&self) -> Preset {
+        let entries = Some(self.codec.entries).filter(|&entries| entries > 0);
         match self.codec.preset {
             CodecPreset::Qsgd => Preset::Qsgd,
             CodecPreset::QsgdBucketed => Preset::QsgdBucketed {
@@ -49,7 +51,28 @@ impl Config {
                 bucket: self.codec.bucket,
             },
             CodecPreset::F32 => Preset::F32,
+            CodecPreset::Sign => Preset::Sign {
+                group: self.codec.group,
+            },
+            CodecPreset::OneBit => Preset::OneBit {
+                scale: match self.codec.scale {
+                    CodecNorm::Max => OneBitScale::Max,
+                    CodecNorm::L2 => OneBitScale::L2,
+                },
+            },
+            CodecPreset::TopK => Preset::TopK { entries },
+            CodecPreset::RandK => Preset::RandK { entries },
         }
+    }
+
+    /// Whether workers remember what was not delivered, and how.
+    pub fn error_feedback(&self) -> Option<ErrorFeedback> {
+        let on_straggling = match self.codec.error_feedback {
+            Feedback::None => return None,
+            Feedback::Keep => OnStraggling::Keep,
+            Feedback::Lost => OnStraggling::Lost,
+        };
+        Some(ErrorFeedback { on_straggling })
     }
 
     /// The optimizer at the master.

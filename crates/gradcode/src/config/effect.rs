@@ -3,7 +3,18 @@
 use super::layer::Layer;
 use super::origin::Origins;
 use super::settings::Config;
-use super::values::{CodecPreset, DelayKind, Inject, ModelKind, OptimizerKind, SchemeKind};
+use super::values::{CodecPreset, DelayKind, Inject, ModelKind, OptimizerKind};
+
+/// The keys that only some schemes read, and what `Scheme::options` calls them.
+const SCHEME_OPTIONS: &[(&str, &str)] = &[
+    ("scheme.method", "method"),
+    ("scheme.allow_idle", "allow_idle"),
+    ("scheme.construction", "construction"),
+    ("scheme.load", "load"),
+    ("scheme.assignment", "assignment"),
+    ("scheme.decoding", "decoding"),
+    ("scheme.graph", "graph"),
+];
 
 /// What the user set although this configuration does not look at it.
 pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<String> {
@@ -15,10 +26,18 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
         false => format!("model.kind = \"{kind}\""),
     };
     let quantizes = config.quantizes();
+    let spends_bits = config.spends_bits();
+    let no_choice = match quantizes {
+        true => format!(
+            "codec.preset = \"{}\", which has one width",
+            config.codec.preset
+        ),
+        false => "nothing to quantize".to_owned(),
+    };
     let scheme = config.scheme.kind;
     let preset = config.codec.preset;
     let inject = config.straggler.inject;
-    let because = [
+    let mut because = vec![
         (
             "model.width",
             !matches!(kind, ModelKind::TinySsd | ModelKind::Cnn),
@@ -80,32 +99,9 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             !convex,
             format!("model.kind = \"{kind}\""),
         ),
-        (
-            "scheme.method",
-            !scheme.is(SchemeKind::JOINT),
-            format!("scheme.kind = \"{scheme}\""),
-        ),
-        (
-            "scheme.allow_idle",
-            !scheme.is(SchemeKind::JOINT),
-            format!("scheme.kind = \"{scheme}\""),
-        ),
-        (
-            "scheme.construction",
-            !scheme.is("osgc"),
-            format!("scheme.kind = \"{scheme}\""),
-        ),
-        (
-            "budget.total_bits",
-            !quantizes,
-            "nothing to quantize".into(),
-        ),
-        (
-            "budget.residual_bits",
-            !quantizes,
-            "nothing to quantize".into(),
-        ),
-        ("budget.mean_bits", !quantizes, "nothing to quantize".into()),
+        ("budget.total_bits", !spends_bits, no_choice.clone()),
+        ("budget.residual_bits", !spends_bits, no_choice.clone()),
+        ("budget.mean_bits", !spends_bits, no_choice),
         (
             "codec.norm",
             preset != CodecPreset::QsgdBucketed,
@@ -115,6 +111,31 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             "codec.bucket",
             preset != CodecPreset::QsgdBucketed,
             format!("codec.preset = \"{preset}\""),
+        ),
+        (
+            "codec.group",
+            preset != CodecPreset::Sign,
+            format!("codec.preset = \"{preset}\""),
+        ),
+        (
+            "codec.scale",
+            preset != CodecPreset::OneBit,
+            format!("codec.preset = \"{preset}\""),
+        ),
+        (
+            "codec.entries",
+            !matches!(preset, CodecPreset::TopK | CodecPreset::RandK),
+            format!("codec.preset = \"{preset}\""),
+        ),
+        (
+            "codec.shrink",
+            !config.preset().unbiased(),
+            format!("codec.preset = \"{preset}\", which never grows"),
+        ),
+        (
+            "codec.error_feedback",
+            !quantizes,
+            "nothing to quantize".into(),
         ),
         (
             "optimizer.momentum",
@@ -137,6 +158,11 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("straggler.inject = \"{inject}\""),
         ),
     ];
+    let options = scheme.scheme().options();
+    because.extend(SCHEME_OPTIONS.iter().map(|(key, option)| {
+        let idle = !options.contains(option);
+        (*key, idle, format!("scheme.kind = \"{scheme}\""))
+    }));
     let written = toml::Table::try_from(layer).unwrap_or_default();
     let is_set = |key: &str| {
         let origin = origins.of(key);
@@ -153,5 +179,6 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
         .map(|(key, _, reason)| {
             format!("`{key}` ({}) has no effect with {reason}", origins.of(key))
         })
+        .chain(config.unstable_feedback())
         .collect()
 }

@@ -97,6 +97,16 @@ pub enum ConfigError {
         /// What is wrong with it.
         source: Box<ConfigError>,
     },
+    /// A scheme and a compressor that do not go together.
+    #[error("combine scheme {scheme} with codec {codec}: {reason}")]
+    Pair {
+        /// The scheme.
+        scheme: String,
+        /// The compressor, and whether it remembers.
+        codec: String,
+        /// Why.
+        reason: String,
+    },
     /// No plan can be made of a valid configuration.
     #[error("plan scheme {scheme}: {message}")]
     Plan {

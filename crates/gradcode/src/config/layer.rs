@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::{Origins, Place};
 use super::values::{
-    AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject,
-    Labels, Loss, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
-    SchemeKind, StudyKind, StudyRates, TraceOrder, UnitSeconds,
+    AllocationMethod, Assignment, CodecNorm, CodecPreset, Construction, Decoding, DelayKind,
+    EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, ModelKind, Norm, OneOrMany,
+    OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, StudyKind, StudyRates,
+    TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -93,6 +94,7 @@ section! {
     /// `[scheme]`: the gradient code.
     SchemeLayer at "scheme" {
         kind: SchemeKind, method: AllocationMethod, allow_idle: bool, construction: Construction,
+        load: f64, assignment: Assignment, decoding: Decoding, graph: Graph,
     }
 }
 section! {
@@ -102,9 +104,10 @@ section! {
     }
 }
 section! {
-    /// `[codec]`: the quantizer.
+    /// `[codec]`: the compressor.
     CodecLayer at "codec" {
-        preset: CodecPreset, norm: CodecNorm, bucket: u32,
+        preset: CodecPreset, norm: CodecNorm, bucket: u32, group: u32, scale: CodecNorm, entries: u64,
+        error_feedback: Feedback, shrink: bool,
     }
 }
 section! {
@@ -250,6 +253,33 @@ mod tests {
             }
         }
         assert!(toml::from_str::<Layer>(&text.replace("seed = 1", "sede = 1")).is_err());
+    }
+
+    #[test]
+    fn the_default_file_explains_every_key_of_a_study() {
+        for key in StudyLayer::KEYS {
+            assert!(
+                DEFAULT.contains(&format!("\n#   {key} = ")),
+                "default.toml lacks study.{key}"
+            );
+        }
+    }
+
+    /// The keys that only some schemes read are those that the schemes name.
+    #[test]
+    fn scheme_keys_are_options_of_schemes() {
+        for key in SchemeLayer::KEYS.iter().filter(|key| **key != "kind") {
+            assert!(
+                gradient_code::schemes::all().any(|scheme| scheme.options().contains(key)),
+                "no scheme reads scheme.{key}"
+            );
+        }
+        for option in gradient_code::schemes::all().flat_map(|scheme| scheme.options()) {
+            assert!(
+                SchemeLayer::KEYS.contains(option),
+                "scheme.{option} is missing"
+            );
+        }
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl Origins {
         );
     }
 
+    /// Whether a layer set `key`.
+    pub fn contains(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     /// Where `key` was set; `derived` if no layer did.
     pub fn of(&self, key: &str) -> Origin {
         self.0.get(key).cloned().unwrap_or_else(Origin::derived)

@@ -2,15 +2,14 @@
 
 use bit_allocation::Method;
 use gradient_code::{Budget, PASSTHROUGH_BITS, Plan, PlanError, SchemeConfig, Setting};
-use gradient_codec::Preset;
+use gradient_codec::{Preset, Widths};
 use torch_models::models::{cnn::Cnn, ssdlite::SsdLite, tiny_ssd::TinySsd};
 use torch_models::store::Store;
 use torch_models::{ModelConfig, TorchError};
 
-use super::check::MIN_BITS;
 use super::error::ConfigError;
 use super::settings::{Config, Deadline};
-use super::values::{AllocationMethod, Construction, Inject, Scaling, UnitSeconds};
+use super::values::{AllocationMethod, Inject, Scaling, UnitSeconds};
 
 impl From<AllocationMethod> for Method {
     fn from(method: AllocationMethod) -> Method {
@@ -41,6 +40,8 @@ pub struct PlanInputs {
     pub dimension: usize,
     /// The scheme and its options.
     pub scheme: SchemeConfig,
+    /// Whether messages are unbiased.
+    pub unbiased: bool,
     /// Bits.
     pub budget: Budget,
     /// Eta.
@@ -53,26 +54,22 @@ impl PlanInputs {
     /// The inputs for a model of `dimension` coordinates.
     ///
     /// # Errors
-    /// As [`straggle_probabilities`].
+    /// As [`straggle_probabilities`]; [`ConfigError::Pair`] if scheme and compressor do not go together.
     pub fn new(config: &Config, dimension: usize) -> Result<Self, ConfigError> {
+        config.pair(dimension).map_err(|reason| ConfigError::Pair {
+            scheme: config.scheme.kind.to_string(),
+            codec: config.codec_text(),
+            reason,
+        })?;
         Ok(PlanInputs {
             seed: config.seed,
             partitions: config.partitions,
             straggle_probabilities: straggle_probabilities(config)?,
             preset: config.preset(),
             dimension,
-            scheme: SchemeConfig {
-                kind: config.scheme.kind.to_string(),
-                method: config.scheme.method.into(),
-                allow_idle: config.scheme.allow_idle,
-                construction: match config.scheme.construction {
-                    Construction::Overlap => gradient_code::Construction::Overlap,
-                    Construction::Scheme1 => gradient_code::Construction::SchemeOne,
-                    Construction::Scheme2 => gradient_code::Construction::SchemeTwo,
-                },
-                ..SchemeConfig::default()
-            },
-            budget: budget(config),
+            scheme: scheme_config(config),
+            unbiased: config.sends_unbiased(),
+            budget: budget(config, dimension),
             scaling: match config.budget.scaling {
                 Scaling::Fixed(eta) => gradient_code::Scaling::Factor(eta),
                 Scaling::Balanced(factor) => gradient_code::Scaling::Balanced(factor),
@@ -95,27 +92,46 @@ impl PlanInputs {
             straggle_probabilities: &self.straggle_probabilities,
             phi: &phi,
             scaling: self.scaling,
-            compressor_unbiased: true,
+            compressor_unbiased: self.unbiased,
             seed: self.seed,
         };
         gradient_code::replan_without(dead, &self.scheme, &setting, &self.budget, self.two_track)
     }
 }
 
-/// The bits that the planner may spend.
-fn budget(config: &Config) -> Budget {
-    match config.total_bits() {
-        Some(total_bits) => Budget {
+/// The scheme and its options.
+pub fn scheme_config(config: &Config) -> SchemeConfig {
+    let scheme = &config.scheme;
+    SchemeConfig {
+        kind: scheme.kind.to_string(),
+        method: scheme.method.into(),
+        allow_idle: scheme.allow_idle,
+        construction: scheme.construction,
+        load: scheme.load,
+        assignment: scheme.assignment,
+        decoding: scheme.decoding,
+        graph: scheme.graph,
+    }
+}
+
+/// The bits that the planner may spend on messages of `dimension` coordinates.
+fn budget(config: &Config, dimension: usize) -> Budget {
+    let fixed = |bits: u8| Budget {
+        total_bits: u64::from(bits) * config.workers as u64,
+        min_bits: bits,
+        max_bits: bits,
+    };
+    match (config.total_bits(), config.preset().widths(dimension)) {
+        (Some(total_bits), Widths::Adjustable { min, max }) => Budget {
             total_bits,
-            min_bits: MIN_BITS as u8,
-            max_bits: config.budget.max_bits,
+            min_bits: min,
+            max_bits: config.budget.max_bits.min(max),
         },
         // Nothing is quantized: everybody sends f32, which no width competes with.
-        None => Budget {
-            total_bits: u64::from(PASSTHROUGH_BITS) * config.workers as u64,
-            min_bits: PASSTHROUGH_BITS,
-            max_bits: PASSTHROUGH_BITS,
-        },
+        _ if !config.quantizes() => fixed(PASSTHROUGH_BITS),
+        (_, Widths::Fixed(bits)) => fixed(bits),
+        // The check has asked for a budget.
+        (None, Widths::Adjustable { min, .. }) => fixed(min),
     }
 }
 
@@ -168,6 +184,16 @@ pub fn straggle_probabilities(config: &Config) -> Result<Vec<f64>, ConfigError> 
     }
 }
 
+/// l where no file is needed to know it: as set, or by the model's own size.
+pub fn known_dimension(config: &Config) -> Option<usize> {
+    let convex = || config.convex_problem().map(|problem| problem.dimension);
+    let mlp = || {
+        let problem = config.mlp()?;
+        Some(learner::mlp::parameter_count(problem.hidden))
+    };
+    config.model.planned_dimension.or_else(convex).or_else(mlp)
+}
+
 /// l, the model's coordinates, without its data: `model.dimension` if set, else counted from the
 /// model with `model.classes` or the labels of the annotation file's categories.
 ///
@@ -175,14 +201,8 @@ pub fn straggle_probabilities(config: &Config) -> Result<Vec<f64>, ConfigError> 
 /// [`ConfigError::Missing`] when the number of classes cannot be known, [`ConfigError::Read`] when
 /// the annotation file is not there, [`ConfigError::Plan`] when it is malformed.
 pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
-    if let Some(dimension) = config.model.planned_dimension {
+    if let Some(dimension) = known_dimension(config) {
         return Ok(dimension);
-    }
-    if let Some(problem) = config.convex_problem() {
-        return Ok(problem.dimension);
-    }
-    if let Some(problem) = config.mlp() {
-        return Ok(learner::mlp::parameter_count(problem.hidden));
     }
     let refused = |message: String| ConfigError::Plan {
         scheme: config.scheme.kind.to_string(),

@@ -11,7 +11,7 @@ use super::settings::{
     Architecture, Budget, BudgetBits, CocoPaths, Codec, Compute, Config, Data, Deadline,
     Evaluation, Model, Mpi, Optimizer, Round, Scheme, Straggler,
 };
-use super::values::{Loss, ModelKind, Norm, OneOrMany, Rates};
+use super::values::{CodecPreset, Feedback, Loss, ModelKind, Norm, OneOrMany, Rates};
 
 /// A configuration with what was noticed on the way.
 #[derive(Clone, Debug)]
@@ -106,9 +106,11 @@ pub fn resolve(
         out: PathBuf::from(layer.out.clone().unwrap_or_else(|| format!("runs/{stem}"))),
         model: model(&merged, &layer)?,
         data: data(&merged, &layer)?,
-        scheme: take!(merged, layer.scheme, "scheme" => Scheme { kind, method, allow_idle, construction }),
+        scheme: take!(merged, layer.scheme, "scheme" => Scheme {
+            kind, method, allow_idle, construction, load, assignment, decoding, graph,
+        }),
         budget: budget(&merged, &layer)?,
-        codec: take!(merged, layer.codec, "codec" => Codec { preset, norm, bucket }),
+        codec: codec(&merged, &layer)?,
         optimizer: take!(merged, layer.optimizer, "optimizer" => Optimizer {
             kind, learning_rate, momentum, nesterov, weight_decay, beta1, beta2, epsilon, two_track, lambda,
             schedule, warmup, clip_norm,
@@ -259,6 +261,25 @@ fn data(merged: &Merged, layer: &Layer) -> Result<Data, ConfigError> {
         take!(merged, section, "data" => Data { batch, augment, cache_mb, loader_threads, samples, noise, feature_sd, initial_sd },
         train: paths("train", &section.train_annotations, &section.train_images)?,
         validation: paths("validation", &section.validation_annotations, &section.validation_images)?),
+    )
+}
+
+/// Preset and error feedback are those that the scheme is defined with, unless they are set.
+fn codec(merged: &Merged, layer: &Layer) -> Result<Codec, ConfigError> {
+    let section = &layer.codec;
+    let kind = merged.need("scheme.kind", layer.scheme.kind, DEFAULTED)?;
+    let own = kind
+        .scheme()
+        .compressor()
+        .and_then(|word| word.parse().ok());
+    let remembers = match kind.scheme().error_feedback() {
+        true => Feedback::Keep,
+        false => Feedback::None,
+    };
+    Ok(
+        take!(merged, section, "codec" => Codec { norm, bucket, group, scale, entries, shrink },
+        preset: section.preset.or(own).unwrap_or(CodecPreset::QsgdBucketed),
+        error_feedback: section.error_feedback.unwrap_or(remembers)),
     )
 }
 

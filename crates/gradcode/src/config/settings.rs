@@ -9,9 +9,9 @@ use super::layer::{
     ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    AllocationMethod, CodecNorm, CodecPreset, Construction, DelayKind, EmptyRound, Every, Inject,
-    Labels, Loss, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
-    SchemeKind, TraceOrder, UnitSeconds,
+    AllocationMethod, Assignment, CodecNorm, CodecPreset, Construction, Decoding, DelayKind,
+    EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, ModelKind, Norm, OneOrMany,
+    OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
 };
 
 /// A complete configuration. `default.toml` documents every key.
@@ -155,6 +155,14 @@ pub struct Scheme {
     pub allow_idle: bool,
     /// How OSGC builds its code.
     pub construction: Construction,
+    /// Redundant baselines: workers per partition, in the mean.
+    pub load: f64,
+    /// SGC family: who holds what.
+    pub assignment: Assignment,
+    /// Schemes that can be decoded in several ways: how.
+    pub decoding: Decoding,
+    /// OD: the graph.
+    pub graph: Graph,
 }
 
 /// The bit budget as the user stated it.
@@ -188,6 +196,16 @@ pub struct Codec {
     pub norm: CodecNorm,
     /// Bucketed: coordinates.
     pub bucket: u32,
+    /// Sign: coordinates per group; 0 = all.
+    pub group: u32,
+    /// One-bit: what the magnitude is.
+    pub scale: CodecNorm,
+    /// Sparsifiers: coordinates kept; 0 = as many as the width pays for.
+    pub entries: u64,
+    /// Whether workers remember what was not delivered.
+    pub error_feedback: Feedback,
+    /// Shrink unbiased messages, so that error feedback stays stable.
+    pub shrink: bool,
 }
 
 /// `[optimizer]`
@@ -310,12 +328,21 @@ impl Config {
                 method: Some(self.scheme.method),
                 allow_idle: Some(self.scheme.allow_idle),
                 construction: Some(self.scheme.construction),
+                load: Some(self.scheme.load),
+                assignment: Some(self.scheme.assignment),
+                decoding: Some(self.scheme.decoding),
+                graph: Some(self.scheme.graph),
             },
             budget: self.budget.to_layer(),
             codec: CodecLayer {
                 preset: Some(self.codec.preset),
                 norm: Some(self.codec.norm),
                 bucket: Some(self.codec.bucket),
+                group: Some(self.codec.group),
+                scale: Some(self.codec.scale),
+                entries: Some(self.codec.entries),
+                error_feedback: Some(self.codec.error_feedback),
+                shrink: Some(self.codec.shrink),
             },
             optimizer: self.optimizer.to_layer(),
             evaluation: EvaluationLayer {

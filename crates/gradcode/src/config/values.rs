@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use gradient_code::schemes::{Assignment, Construction, Decoding, Graph};
 pub use scheme_kind::SchemeKind;
 pub use shapes::{Every, OneOrMany, Quantile, Rates, Scaling, UnitSeconds};
 
@@ -93,15 +94,6 @@ words! {
         /// Every combination.
         BruteForce = "brute-force",
     }
-    /// `scheme.construction`
-    Construction {
-        /// Eq 22: adjacent workers share a partition; all coefficients are non-negative.
-        Overlap = "overlap",
-        /// OSGC Scheme I: one partition shared by all.
-        Scheme1 = "scheme-1",
-        /// OSGC Scheme II: a chain.
-        Scheme2 = "scheme-2",
-    }
     /// `codec.preset`
     CodecPreset {
         /// Global l2 norm, eqs 3-5.
@@ -110,13 +102,30 @@ words! {
         QsgdBucketed = "qsgd-bucketed",
         /// Unquantized.
         F32 = "f32",
+        /// Signs and one magnitude per group.
+        Sign = "sign",
+        /// Stochastic signs.
+        OneBit = "one-bit",
+        /// The largest magnitudes.
+        TopK = "top-k",
+        /// Random coordinates, amplified.
+        RandK = "rand-k",
     }
-    /// `codec.norm`
+    /// `codec.norm` and `codec.scale`
     CodecNorm {
-        /// Largest magnitude of the bucket.
+        /// Largest magnitude.
         Max = "max",
-        /// l2 norm of the bucket.
+        /// l2 norm.
         L2 = "l2",
+    }
+    /// `codec.error_feedback`
+    Feedback {
+        /// Workers remember nothing.
+        None = "none",
+        /// A late worker's gradient is discarded, its memory stays.
+        Keep = "keep",
+        /// A late worker remembers its gradient in full.
+        Lost = "lost",
     }
     /// `optimizer.kind`
     OptimizerKind {

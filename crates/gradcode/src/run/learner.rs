@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use cluster::Engine;
 use coco::{Dataset, Labels};
 use learner::convex::ConvexProblem;
 use learner::mlp::Mlp;
@@ -57,6 +58,18 @@ pub fn build_learner(
         weights: config.model.weights.clone(),
     };
     torch_models::build(&torch, train, validation).map_err(|error| failure(&error))
+}
+
+/// What turns the learner's gradients into messages, as `config` compresses them.
+pub fn build_engine(config: &Config, learner: Box<dyn Learner>) -> Engine {
+    let engine =
+        Engine::new(learner, config.preset(), config.seed).with_shrink(config.codec.shrink);
+    match config.error_feedback() {
+        Some(feedback) => {
+            engine.with_error_feedback(feedback, config.learning_rate_schedule(), config.iterations)
+        }
+        None => engine,
+    }
 }
 
 /// Computing threads of a rank: as configured, or its share of the CPUs that this process may use.

@@ -157,7 +157,11 @@ fn empty_points(study: &StudyConfig) -> Outcome<Vec<Point>> {
                 ("partitions", config.partitions.into()),
                 ("seed", config.seed.into()),
                 ("iterations", config.iterations.into()),
-                ("codec", config.preset().to_string().into()),
+                ("codec", config.codec_text().into()),
+                (
+                    "error_feedback",
+                    config.codec.error_feedback.to_string().into(),
+                ),
                 ("optimizer", config.optimizer.kind.to_string().into()),
             ] {
                 empty.attributes.insert(name.into(), value);

@@ -1,8 +1,8 @@
 //! One run of the training loop, in process and in virtual time, with its results in memory.
 
-use cluster::{Engine, InProcess, Master, Parts, RunError};
+use cluster::{InProcess, Master, Parts, RunError};
 use gradient_code::Plan;
-use learner::LearnerError;
+use learner::{Cached, Learner, LearnerError};
 use run_log::study::Outcome as RunOutcome;
 
 use super::Findings;
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::config::planning::PlanInputs;
 use crate::config::values::Every;
 use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE, WORKERS_MISSING};
-use crate::run::{StopFlag, build_learner, first_plan, virtual_rules};
+use crate::run::{StopFlag, build_engine, build_learner, first_plan, virtual_rules};
 use cluster::Journal;
 
 /// Iterations after which the model is evaluated: 0, as configured, and the last.
@@ -52,7 +52,7 @@ pub fn run(config: &Config, stop: &StopFlag) -> Outcome<Option<Findings>> {
         Ok(metrics) => recorder.evaluation(0, &metrics),
         Err(error) => return Err(Failure::environment("evaluate the initial model", &error)),
     }
-    let engine = Engine::new(build_learner(config, 0, 1)?, config.preset(), config.seed);
+    let engine = build_engine(config, worker_learner(config, &plan)?);
     let mut transport = InProcess::new(engine);
     let optimizer = config
         .optimizer_config()
@@ -94,6 +94,21 @@ pub fn run(config: &Config, stop: &StopFlag) -> Outcome<Option<Findings>> {
         facts,
         plan: json,
     }))
+}
+
+/// The learner that plays all workers. A network's partition gradients are kept within a round where
+/// those who answer hold many partitions more than once; the convex models are faster without.
+fn worker_learner(config: &Config, plan: &Plan) -> Outcome<Box<dyn Learner>> {
+    let learner = build_learner(config, 0, 1)?;
+    let answered: f64 = plan
+        .workers
+        .iter()
+        .map(|worker| (1.0 - worker.straggle_probability) * worker.load() as f64)
+        .sum();
+    if config.convex_problem().is_none() && answered > 1.2 * plan.partitions as f64 {
+        return Ok(Box::new(Cached::new(learner)));
+    }
+    Ok(learner)
 }
 
 /// What the plan promises.

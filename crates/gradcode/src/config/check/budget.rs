@@ -1,5 +1,7 @@
 //! Bits: how they are stated, how many there must be.
 
+use gradient_codec::Widths;
+
 use super::super::error::ConfigError;
 use super::super::resolve::Merged;
 use super::super::settings::{BudgetBits, Config};
@@ -10,17 +12,22 @@ use super::{Checked, positive, require};
 pub const MIN_BITS: u64 = 2;
 
 impl Config {
-    /// Gradients are sent with fewer than 32 bits per coordinate, so that a budget is needed.
+    /// Gradients are sent with fewer than 32 bits per coordinate.
     pub fn quantizes(&self) -> bool {
         !self.scheme.kind.is(SchemeKind::SGD) && self.codec.preset != CodecPreset::F32
     }
 
-    /// Z_tot, whichever way it was stated; `None` where nothing is quantized.
+    /// Workers can have more bits or fewer, so that a budget is needed.
+    pub fn spends_bits(&self) -> bool {
+        self.quantizes() && matches!(self.preset().widths(1), Widths::Adjustable { .. })
+    }
+
+    /// Z_tot, whichever way it was stated; `None` where there is nothing to spend it on.
     ///
     /// `mean_bits` times the workers is rounded to whole bits.
     pub fn total_bits(&self) -> Option<u64> {
         let workers = self.workers as u64;
-        if !self.quantizes() {
+        if !self.spends_bits() {
             return None;
         }
         self.budget.bits.map(|bits| match bits {
@@ -49,16 +56,13 @@ pub(super) fn budget(config: &Config, merged: &Merged) -> Checked {
         positive(eta),
         "must be a number above 0",
     )?;
-    let bucket = config.codec.bucket;
-    require(
-        merged,
-        "codec.bucket",
-        bucket.is_power_of_two() && (512..=8192).contains(&bucket),
-        "must be 512, 1024, 2048, 4096 or 8192",
-    )?;
-    if !config.quantizes() {
+    if !config.spends_bits() {
         return Ok(());
     }
+    let min_bits = match config.preset().widths(1) {
+        Widths::Adjustable { min, .. } => u64::from(min),
+        Widths::Fixed(_) => MIN_BITS,
+    };
     let workers = config.workers as u64;
     let (key, stated) = match budget.bits {
         Some(BudgetBits::Total(_)) => ("budget.total_bits", 1.0),
@@ -77,7 +81,7 @@ pub(super) fn budget(config: &Config, merged: &Merged) -> Checked {
     require(merged, key, positive(stated), "must be a number above 0")?;
     let total = config.total_bits().unwrap_or(0);
     let idle = config.scheme.kind.is(SchemeKind::JOINT) && config.scheme.allow_idle;
-    let least = if idle { MIN_BITS } else { MIN_BITS * workers };
+    let least = if idle { min_bits } else { min_bits * workers };
     let most = u64::from(budget.max_bits) * workers;
     // The range in the terms of the key that was set.
     let state = |total: u64| match budget.bits {
@@ -87,9 +91,12 @@ pub(super) fn budget(config: &Config, merged: &Merged) -> Checked {
     };
     if total < least {
         let why = if idle {
-            "2 bits for at least one worker".into()
+            format!("{min_bits} bits for at least one worker")
         } else {
-            format!("2 bits for each of {workers} workers")
+            format!(
+                "{min_bits} bit{} for each of {workers} workers",
+                if min_bits == 1 { "" } else { "s" }
+            )
         };
         return Err(merged.invalid(key, format!("needs at least {} ({why})", state(least))));
     }

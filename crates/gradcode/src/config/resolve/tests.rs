@@ -2,6 +2,7 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::config::from_text;
+use crate::config::values::{CodecPreset, Feedback};
 
 fn error(text: &str) -> String {
     match from_text(text, Path::new("x.toml")) {
@@ -157,6 +158,111 @@ fn nonsense_is_refused_with_what_would_be_valid() {
 }
 
 #[test]
+fn a_scheme_brings_its_own_compressor_and_memory() {
+    let codec = |text: &str| config(&format!("workers = 4\nbudget.mean_bits = 4\n{text}")).codec;
+    let coco_ef = codec("scheme.kind = 'coco-ef'");
+    assert_eq!(coco_ef.preset, CodecPreset::Sign);
+    assert_eq!(coco_ef.error_feedback, Feedback::Keep);
+    let coco = codec("scheme.kind = 'coco'");
+    assert_eq!(coco.preset, CodecPreset::Sign);
+    assert_eq!(coco.error_feedback, Feedback::None);
+    assert_eq!(
+        codec("scheme.kind = 'one-bit-sgc'").preset,
+        CodecPreset::OneBit
+    );
+    assert_eq!(
+        codec("scheme.kind = 'sgc'").preset,
+        CodecPreset::QsgdBucketed
+    );
+    let top =
+        codec("scheme.kind = 'coco-ef'\ncodec.preset = 'top-k'\ncodec.error_feedback = 'lost'");
+    assert_eq!(
+        (top.preset, top.error_feedback),
+        (CodecPreset::TopK, Feedback::Lost)
+    );
+}
+
+#[test]
+fn presets_of_one_width_need_no_budget() {
+    for text in [
+        "scheme.kind = 'coco-ef'",
+        "scheme.kind = 'one-bit-sgc'",
+        "scheme.kind = 'sgc'\ncodec.preset = 'rand-k'\ncodec.entries = 2",
+    ] {
+        assert_eq!(config(&format!("workers = 4\n{text}")).total_bits(), None);
+    }
+    let sparse = "workers = 4\nscheme.kind = 'sgc'\ncodec.preset = 'rand-k'\n";
+    assert!(error(sparse).contains("find `budget.total_bits`"));
+    assert_eq!(
+        config(&format!("{sparse}budget.total_bits = 4")).total_bits(),
+        Some(4)
+    );
+}
+
+/// Each pair: what is written, and what the message must say.
+#[test]
+fn impossible_pairs_say_why() {
+    let base =
+        "workers = 4\nbudget.mean_bits = 4\nmodel.kind = 'least-squares'\nmodel.dimension = 1000\n";
+    for (text, wanted) in [
+        (
+            "scheme.kind = 'joint'\ncodec.preset = 'sign'",
+            "`scheme.kind` (x.toml:5) and `codec.preset` (x.toml:6): its bits and code minimise an error bound \
+             that holds for unbiased compressors only",
+        ),
+        (
+            "scheme.kind = 'coco-ef'\ncodec.error_feedback = 'none'",
+            "`codec.error_feedback` (x.toml:6): coco-ef without error feedback is coco",
+        ),
+        (
+            "scheme.kind = 'coco-ef'\ncodec.preset = 'rand-k'\ncodec.entries = 10",
+            "`codec.preset` (x.toml:6): \"rand-k\" may leave out more than it is given",
+        ),
+        (
+            "scheme.kind = 'od'\ncodec.error_feedback = 'keep'",
+            "`codec.error_feedback` (x.toml:6): optimal decoding weighs a worker differently in every round",
+        ),
+        (
+            "scheme.kind = 'one-bit-sgc'\ncodec.preset = 'sign'",
+            "\"sign\" is biased; coco and coco-ef are the same code",
+        ),
+        (
+            "scheme.kind = 'coco-ef'\ncodec.error_feedback = 'lost'\nstraggler.inject = 'delay'",
+            "`codec.error_feedback` (x.toml:6) and `straggler.inject` (x.toml:7): \"lost\" remembers",
+        ),
+        ("codec.group = 100", "must be a power of two from 512"),
+        (
+            "codec.preset = 'top-k'\nscheme.kind = 'sgc'\ncodec.entries = 1001",
+            "at most the 1000 coordinates",
+        ),
+        ("scheme.load = 0", "must be a number above 0"),
+        (
+            "scheme.kind = 'sgd2'",
+            "unknown scheme `sgd2`, expected one of `joint`",
+        ),
+        ("scheme.decoding = 'best'", "unknown variant `best`"),
+    ] {
+        let message = error(&format!("{base}{text}"));
+        assert!(
+            message.contains(wanted),
+            "{text}\n -> {message}\n wanted {wanted}"
+        );
+    }
+    // Shrunk, it is a contraction.
+    let text =
+        "scheme.kind = 'coco-ef'\ncodec.preset = 'rand-k'\ncodec.entries = 10\ncodec.shrink = true";
+    config(&format!("{base}{text}"));
+    // Not refused, but said: the memory may diverge.
+    let text = "scheme.kind = 'sgc'\ncodec.preset = 'qsgd'\ncodec.error_feedback = 'keep'";
+    let resolved = from_text(&format!("{base}{text}"), Path::new("x")).unwrap();
+    assert!(
+        resolved.warnings[0].contains("may diverge"),
+        "{:?}",
+        resolved.warnings
+    );
+}
+
+#[test]
 fn keys_without_effect_are_named() {
     let text = "workers = 4\ncodec.preset = 'f32'\nbudget.total_bits = 20";
     let resolved = from_text(text, Path::new("x.toml")).unwrap();
@@ -191,6 +297,10 @@ fn stored_configurations_are_read_back_unchanged() {
         "codec.preset = 'f32'\nmodel.dimension = 12\nstraggler.rate = [1, 2, 3, 4.25e-7]\nevaluation.every = 'never'",
         "budget.total_bits = 20\nstraggler.probabilities = [0.1, 0.2, 0.3, 0.4]\nstraggler.unit_seconds = 0.1\n\
          straggler.inject = 'none'\ndeadline.seconds = 0.5\nevaluation.every = { seconds = 60 }",
+        "scheme.kind = 'sgc'\nscheme.load = 3.5\nscheme.assignment = 'cyclic'\ncodec.preset = 'top-k'\ncodec.entries = 7\n\
+         codec.error_feedback = 'lost'\ncodec.shrink = true",
+        "scheme.kind = 'coco-ef'\ncodec.group = 512",
+        "scheme.kind = 'od'\nscheme.graph = 'adjacency'\nscheme.decoding = 'optimal'\nbudget.mean_bits = 3.0",
         "budget.total_bits = 20\nstraggler.model = 'trace'\nstraggler.trace = 'd.csv'\nstraggler.rate = { linspace = [1, 2] }\n\
          data.train_annotations = 'a.json'\ndata.train_images = 'b'\ndeadline.quantile = { q = 0.5 }",
     ] {

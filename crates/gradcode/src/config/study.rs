@@ -90,21 +90,11 @@ impl Sources {
             _ => document.entries(&self.experiment),
         };
         let mut points = vec![];
-        let mut warnings = vec![];
+        let mut seen: Vec<Vec<String>> = vec![];
         for entry in &entries {
             for values in combinations(&sweep) {
                 let point = self.point(&document, &place, entry, &sweep, &values)?;
-                // A swept key may well have no effect on some of the schemes.
-                let swept = |warning: &String| {
-                    sweep
-                        .iter()
-                        .any(|key| warning.starts_with(&format!("`{}`", key.key)))
-                };
-                for warning in point.1.into_iter().filter(|warning| !swept(warning)) {
-                    if !warnings.contains(&warning) {
-                        warnings.push(warning);
-                    }
-                }
+                seen.push(point.1);
                 points.push(point.0);
             }
         }
@@ -117,7 +107,7 @@ impl Sources {
             settings,
             points: points.clone(),
             toml,
-            warnings,
+            warnings: common_warnings(&seen),
         }))
     }
 
@@ -399,6 +389,25 @@ fn check_labels(points: &[PointConfig], path: &Path) -> Result<(), ConfigError> 
         }
     }
     Ok(())
+}
+
+/// Each warning once. A key that has no effect on some of the points is as it should be: only what no
+/// point reads is worth a word.
+fn common_warnings(seen: &[Vec<String>]) -> Vec<String> {
+    let mut warnings: Vec<String> = vec![];
+    for warning in seen.iter().flatten() {
+        let idle_key = warning.contains("has no effect");
+        // The reason may differ from point to point, the key and its place do not.
+        let head = warning.split("has no effect").next().unwrap_or(warning);
+        let everywhere = seen
+            .iter()
+            .all(|of_point| of_point.iter().any(|other| other.starts_with(head)));
+        let known = warnings.iter().any(|other| other.starts_with(head));
+        if (everywhere || !idle_key) && !known {
+            warnings.push(warning.clone());
+        }
+    }
+    warnings
 }
 
 /// What only a study asks of a configuration.

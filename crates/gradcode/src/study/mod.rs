@@ -176,7 +176,7 @@ fn work(study: &StudyConfig, task: Task, stop: &StopFlag) -> Outcome<Option<Find
     let point = &study.points[task.point];
     let config = config_of(point, study.settings.rates, task.run)?;
     let findings = match study.settings.kind {
-        StudyKind::Training => training::run(&config, stop),
+        StudyKind::Training => training::run(&config, study.settings.probe, stop),
         StudyKind::Allocation => allocation::run(&config, &study.settings.residual_bits).map(Some),
         StudyKind::DecodingError => Ok(None),
     };

@@ -116,6 +116,11 @@ impl Store {
         for (name, value) in &findings.facts {
             point.record_fact(task.run, name, *value)?;
         }
+        // Of a single run its own; of several the spread between them, which holds that as well.
+        let of_rounds = point.attributes.get("probe_error_rounds_se").cloned();
+        if let (false, Some(error)) = (point.attributes.contains_key("probe_error_se"), of_rounds) {
+            point.attributes.insert("probe_error_se".into(), error);
+        }
         if let Some(plan) = findings.plan.filter(|_| task.run == 0) {
             point.documents.insert("plan".into(), plan);
         }

@@ -103,6 +103,14 @@ impl Planned {
     }
 }
 
+/// What a probe measured, as the table shows it.
+const PROBED: [&str; 4] = [
+    "probe_error",
+    "probe_bound",
+    "probe_bias",
+    "probe_bias_noise",
+];
+
 /// The results at the last position.
 pub fn results(study: &Study) -> String {
     let names: BTreeSet<&String> = study.points.iter().flat_map(|p| p.series.keys()).collect();
@@ -122,6 +130,16 @@ pub fn results(study: &Study) -> String {
         .collect();
     let mut header = vec![String::new(), "runs".to_owned(), "load".to_owned()];
     header.extend(shown.iter().map(|name| (*name).to_owned()));
+    let probed: Vec<&str> = PROBED
+        .into_iter()
+        .filter(|name| {
+            study
+                .points
+                .iter()
+                .any(|p| p.attributes.contains_key(*name))
+        })
+        .collect();
+    header.extend(probed.iter().map(|name| name.replace("probe_", "")));
     let mut lines = vec![header];
     for point in &study.points {
         let diverged = match point.diverged() {
@@ -150,6 +168,16 @@ pub fn results(study: &Study) -> String {
                 None => "-".to_owned(),
             });
         }
+        line.extend(probed.iter().map(|name| {
+            let error = point.attributes.get(&format!("{name}_se"));
+            match (point.attributes.get(*name), error) {
+                (Some(AttributeValue::Real(mean)), Some(AttributeValue::Real(error))) => {
+                    format!("{} +- {}", short(*mean), short(*error))
+                }
+                (Some(AttributeValue::Real(mean)), _) => short(*mean),
+                _ => "-".to_owned(),
+            }
+        }));
         lines.push(line);
     }
     align(&lines)

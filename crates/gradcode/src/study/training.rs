@@ -1,6 +1,6 @@
 //! One run of the training loop, in process and in virtual time, with its results in memory.
 
-use cluster::{InProcess, Master, Parts, RunError};
+use cluster::{InProcess, Master, Parts, Probe, ProbeParts, RunError};
 use gradient_code::Plan;
 use learner::{Cached, Learner, LearnerError};
 use run_log::study::Outcome as RunOutcome;
@@ -33,11 +33,12 @@ fn steps(config: &Config) -> Vec<u64> {
     steps
 }
 
-/// Trains once; `None` if it was stopped before the end.
+/// Trains once, after measuring the decoded gradient at the initial point in `probe_rounds` rounds,
+/// which change nothing; `None` if it was stopped before the end.
 ///
 /// # Errors
 /// What is wrong with settings, files or devices. Divergence is a result.
-pub fn run(config: &Config, stop: &StopFlag) -> Outcome<Option<Findings>> {
+pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Option<Findings>> {
     let settings = virtual_rules(config)?;
     let mut learner = build_learner(config, 0, 1)?;
     let inputs = PlanInputs::new(config, learner.dimension())?;
@@ -51,6 +52,18 @@ pub fn run(config: &Config, stop: &StopFlag) -> Outcome<Option<Findings>> {
     match learner.evaluate(&initial) {
         Ok(metrics) => recorder.evaluation(0, &metrics),
         Err(error) => return Err(Failure::environment("evaluate the initial model", &error)),
+    }
+    if probe_rounds > 0 {
+        let probe = cluster::probe(ProbeParts {
+            settings: &settings,
+            plan: &plan,
+            learner: &mut *learner,
+            parameters: &initial,
+            iteration: 0,
+            rounds: probe_rounds,
+        })
+        .map_err(|error| failure(&error))?;
+        facts.extend(measured(&probe, &plan));
     }
     let engine = build_engine(config, worker_learner(config, &plan)?);
     let mut transport = InProcess::new(engine);
@@ -120,10 +133,40 @@ fn facts(plan: &Plan) -> Vec<(String, f64)> {
         ("bits_expected", prediction.bits_per_coordinate_expected),
         ("scaling_s", prediction.scaling_s),
         ("error_bound", prediction.error_bound),
+        ("error_bound_unscaled", prediction.error_bound_unscaled),
         ("unbiased", f64::from(u8::from(prediction.unbiased))),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
+}
+
+/// What a probe found, with `||ghat - g||^2` for sums over partitions, as in the papers.
+///
+/// The bound is the plan's for `||g_j||^2 <= C`, with the largest partition gradient at hand as C.
+fn measured(probe: &Probe, plan: &Plan) -> Vec<(String, f64)> {
+    let bound = plan.prediction.error_bound_unscaled * probe.largest_partition;
+    let squared_norm: f64 = probe.exact.iter().map(|g| g * g).sum();
+    let (least, most) = probe.coefficients.iter().fold(
+        (f64::INFINITY, f64::NEG_INFINITY),
+        |(least, most), &coefficient| (coefficient.min(least), coefficient.max(most)),
+    );
+    [
+        ("probe_error", probe.squared_error),
+        ("probe_error_rounds_se", probe.squared_error_se),
+        ("probe_bound", bound),
+        ("probe_bias", probe.bias),
+        ("probe_bias_noise", probe.bias_noise),
+        ("probe_gradient_norm", squared_norm.sqrt()),
+        ("probe_coefficient_least", least),
+        ("probe_coefficient_most", most),
+        ("probe_payload_bits", probe.payload_bits),
+        ("probe_responders", probe.responders),
+        ("probe_decoder_norm", probe.decoder_norm),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_nan())
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
 }
 
 fn is_divergence(error: &RunError) -> bool {

@@ -242,18 +242,26 @@ impl Plan {
     /// # Panics
     /// As [`Plan::fold`].
     pub fn column(&self, worker: usize, iteration: u64) -> Vec<(usize, f64)> {
-        let blocks = self.blocks();
         let fold = self.fold(worker, iteration);
         let held = &self.workers[worker].assignment;
-        (0..blocks)
-            .flat_map(|u| {
-                let fold = &fold;
-                held.iter().enumerate().map(move |(h, &(j, a))| {
-                    (u * self.partitions + j, a * fold.factor(h, u, blocks))
-                })
-            })
-            .collect()
+        column(&fold, held, self.partitions, self.blocks())
     }
+}
+
+/// The column of `B` of a worker that holds `held` and folds like this.
+pub(crate) fn column(
+    fold: &Fold,
+    held: &[(usize, f64)],
+    partitions: usize,
+    blocks: usize,
+) -> Vec<(usize, f64)> {
+    (0..blocks)
+        .flat_map(|u| {
+            held.iter()
+                .enumerate()
+                .map(move |(h, &(j, a))| (u * partitions + j, a * fold.factor(h, u, blocks)))
+        })
+        .collect()
 }
 
 #[cfg(test)]

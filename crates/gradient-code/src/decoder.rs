@@ -11,9 +11,13 @@
 //! Where messages mix blocks of the gradients ([`crate::block_code`]), every message has a weight per
 //! block, and only least squares in every round can decode.
 
+mod expectation;
 mod least_squares;
+mod normal;
 mod per_round;
 
+pub(crate) use expectation::expectation;
+pub(crate) use normal::Normal;
 pub use per_round::{PerRound, RoundWeights, Rule};
 
 use serde::{Deserialize, Serialize};

@@ -12,7 +12,7 @@
 //!
 //! * [`code`]: the sparse matrix of coefficients; [`overlap`], [`osgc_construction`], [`assignment`] and
 //!   [`graph`] fill it.
-//! * [`block_code`]: messages shorter than the model.
+//! * [`block_code`]: messages shorter than the model; [`designs`] and [`ce_agc`]: codes that use them.
 //! * [`mod@plan`]: the finished [`Plan`]; [`decoder`]: its decoding weights, fixed or per round;
 //!   [`two_track`]: a second set of them for Adam.
 //! * [`error`]: the exact error of a plan and its bound (Lemma 1); [`prediction`]: what a plan says
@@ -48,8 +48,10 @@
 pub mod assignment;
 mod balanced;
 pub mod block_code;
+pub mod ce_agc;
 pub mod code;
 pub mod decoder;
+pub mod designs;
 mod draw;
 pub mod error;
 mod extended;
@@ -75,6 +77,7 @@ pub use planner::{Design, PlanError, plan, plan_with, replan_without};
 pub use prediction::Prediction;
 pub use scaling::Scaling;
 pub use schemes::{
-    Assignment, CompressorTraits, CompressorWidths, Construction, Decoding, Graph, SchemeConfig,
+    Assignment, BlockDesign, CodeKind, CompressorTraits, CompressorWidths, Construction, Decoding,
+    Graph, Ridge, RidgeWord, SchemeConfig,
 };
 pub use setting::{Budget, Setting, SettingError};

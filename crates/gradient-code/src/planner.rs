@@ -4,9 +4,10 @@ use thiserror::Error;
 
 use crate::block_code::BlockCode;
 use crate::code::{CodeError, CodeMatrix};
-use crate::decoder::{Decoder, SecondTrack};
+use crate::decoder::{DecodeError, Decoder, SecondTrack};
+use crate::designs::DesignError;
 use crate::plan::{Plan, PlanFault, WorkerPlan};
-use crate::prediction::Prediction;
+use crate::prediction::{self, Prediction};
 use crate::schemes::{self, Decoding, Scheme, SchemeConfig, equal_bits::equal_bits};
 use crate::setting::{Budget, Setting, SettingError};
 use crate::sum::sum;
@@ -51,7 +52,8 @@ pub fn plan_with(
         return Err(SettingError::Lambda { value }.into());
     }
     let design = scheme.design(config, setting, budget)?;
-    assemble(scheme.name(), setting, design, two_track)
+    let unbiased_rounds = scheme.unbiased_rounds(config, setting, &design);
+    assemble(scheme.name(), setting, design, unbiased_rounds, two_track)
 }
 
 /// The plan that goes on after the workers in `dead` (and any with `p_i = 1`) are lost: [`plan()`] with
@@ -156,6 +158,7 @@ fn assemble(
     name: &str,
     setting: &Setting,
     design: Design,
+    unbiased_rounds: bool,
     lambda: Option<f64>,
 ) -> Result<Plan, PlanError> {
     let Design {
@@ -204,15 +207,16 @@ fn assemble(
             }
         }
     }
-    let prediction = Prediction::of(
-        &workers,
+    let code = prediction::Code {
+        workers: &workers,
         partitions,
-        &decoder,
-        weights,
-        eta,
-        |bits| setting.variance(bits),
-        setting.compressor_unbiased,
-    );
+        block_code: block_code.as_ref(),
+        decoder: &decoder,
+        compressor_unbiased: setting.compressor_unbiased,
+        unbiased_rounds,
+        seed: setting.seed,
+    };
+    let prediction = Prediction::of(&code, weights, eta, |bits| setting.variance(bits))?;
     let plan = Plan {
         scheme: name.to_owned(),
         partitions,
@@ -260,6 +264,10 @@ pub enum PlanError {
     Setting(#[from] SettingError),
     #[error(transparent)]
     Code(#[from] CodeError),
+    #[error(transparent)]
+    Assignment(#[from] DesignError),
+    #[error("find out what a decoder does on average: failed to {0}")]
+    Decode(#[from] DecodeError),
     #[error(transparent)]
     Allocation(#[from] bit_allocation::AllocationError),
     #[error(

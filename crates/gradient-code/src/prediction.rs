@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decoder::Decoder;
+use crate::block_code::BlockCode;
+use crate::decoder::{DecodeError, Decoder, PerRound, expectation};
 use crate::error;
 use crate::plan::{PASSTHROUGH_BITS, WorkerPlan};
 use crate::sum::sum;
@@ -25,8 +26,9 @@ pub struct Prediction {
     pub eta: f64,
     /// Lemma 1 (eq 10) in the design's own weights: `sum_i c_i (sum_j |alpha_i^j|)^2`, plus the worst
     /// squared bias. For the overlap construction this is `n^2 / S` (eq 21). With coefficients of
-    /// mixed sign (OSGC Schemes I and II) it is what can really be reached, which is more. Infinite
-    /// (null in JSON) for per-round decoders, which have no closed form.
+    /// mixed sign (OSGC Schemes I and II) it is what can really be reached, which is more. For weights
+    /// chosen per round, which have no closed form, the means over who is late are Monte Carlo, seeded.
+    /// Infinite (null in JSON) if the quantizer's variance is.
     #[serde(with = "crate::extended")]
     pub error_bound: f64,
     /// The same with the quantizer's own `phi(z_i)` in place of `eta phi(z_i)` (or of OSGC's 0). For
@@ -35,31 +37,60 @@ pub struct Prediction {
     pub error_bound_unscaled: f64,
     /// `d = nnz(a) / n`: how often the average partition is computed per iteration.
     pub computation_load: f64,
-    /// `sum_i z_i`: bits per coordinate if nobody were late.
+    /// `sum_i z_i / m`: bits per coordinate of the model if nobody were late (`m = 1` without blocks).
     pub bits_per_coordinate_offered: f64,
-    /// `sum_i (1 - p_i) z_i`: expected bits per coordinate of the messages that are in time.
+    /// `sum_i (1 - p_i) z_i / m`: the same, of the messages that are expected in time.
     pub bits_per_coordinate_expected: f64,
     /// Whether `E[ghat] = g` for all gradients: unbiased messages, and eq 12, checked on the code itself.
+    /// For weights chosen per round, whether the scheme has a proof.
     pub unbiased: bool,
 }
 
 /// How far a coefficient of the expected estimate may be from 1 by rounding alone.
 const UNBIASED: f64 = 1e-9;
 
+/// Rounds that a mean over responder sets is estimated from, at most.
+const MOST_ROUNDS: u32 = 1024;
+
+/// What a prediction is about.
+#[derive(Clone, Copy)]
+pub struct Code<'a> {
+    /// Who holds what, how often everybody is late, and the widths.
+    pub workers: &'a [WorkerPlan],
+    /// `n`.
+    pub partitions: usize,
+    /// How messages mix blocks, if they do.
+    pub block_code: Option<&'a BlockCode>,
+    /// How messages become a gradient.
+    pub decoder: &'a Decoder,
+    /// As in [`crate::Setting`].
+    pub compressor_unbiased: bool,
+    /// Whether weights per round are proved to be unbiased, given unbiased messages.
+    pub unbiased_rounds: bool,
+    /// Seed of the Monte Carlo for decoders with weights per round.
+    pub seed: u64,
+}
+
 impl Prediction {
     /// Predicts from the finished code. `weights` are the design's `c_i`, infinite for idle workers;
-    /// `phi` is the quantizer's variance constant by width, not scaled by `eta`; `compressor_unbiased` as
-    /// in [`crate::Setting`]. For a biased compressor the bounds are those of
-    /// [`error::biased_bound`].
+    /// `phi` is the quantizer's variance constant by width, not scaled by `eta`. For a biased compressor
+    /// the bounds are those of [`error::biased_bound`].
+    ///
+    /// # Errors
+    /// [`DecodeError`], if a decoder with weights per round fails.
     pub fn of(
-        workers: &[WorkerPlan],
-        partitions: usize,
-        decoder: &Decoder,
+        code: &Code,
         weights: Vec<f64>,
         eta: f64,
         phi: impl Fn(u8) -> f64,
-        compressor_unbiased: bool,
-    ) -> Self {
+    ) -> Result<Self, DecodeError> {
+        let &Code {
+            workers,
+            partitions,
+            decoder,
+            compressor_unbiased,
+            ..
+        } = code;
         let exact_messages = workers
             .iter()
             .all(|worker| worker.is_idle() || worker.bits == PASSTHROUGH_BITS);
@@ -91,10 +122,14 @@ impl Prediction {
                     unbiased_messages && coefficients.iter().all(|c| (c - 1.0).abs() <= UNBIASED);
                 (bound(&weights), bound(&unscaled), unbiased)
             }
-            Decoder::PerRound(_) => (f64::INFINITY, f64::INFINITY, false),
+            Decoder::PerRound(per_round) => {
+                let bound = per_round_bound(code, per_round, &phi, unbiased_messages)?;
+                (bound, bound, unbiased_messages && code.unbiased_rounds)
+            }
         };
-        let total = |bits: fn(&WorkerPlan) -> f64| workers.iter().map(bits).sum();
-        Self {
+        let blocks = code.block_code.map_or(1, BlockCode::blocks) as f64;
+        let total = |bits: fn(&WorkerPlan) -> f64| workers.iter().map(bits).sum::<f64>() / blocks;
+        Ok(Self {
             scaling_s: sum(weights.iter().map(|c| c.recip())),
             weights,
             eta,
@@ -107,6 +142,40 @@ impl Prediction {
                 (1.0 - w.straggle_probability) * f64::from(w.bits)
             }),
             unbiased,
-        }
+        })
     }
+}
+
+/// The worst mean error of weights chosen per round, for partition gradients of norm 1.
+///
+/// Without rounding `E||Z (B R - F)||_F^2 <= ||Z||_2^2 E||B R - F||_F^2`, and `||Z||_2^2 <= sum_j
+/// ||g_j||^2 <= n`. Rounding adds `sum_i phi_i E[||f_i||^2 ||R(i,:)||^2]` if it is unbiased, with
+/// `||f_i||^2 <= ||B(:,i)||^2 load_i`; if it is not, the roots of all terms add up (Minkowski). The
+/// expectations are Monte Carlo over who is late; three standard errors are added to the first.
+fn per_round_bound(
+    code: &Code,
+    decoder: &PerRound,
+    phi: impl Fn(u8) -> f64,
+    unbiased_messages: bool,
+) -> Result<f64, DecodeError> {
+    let mean = expectation(
+        code.workers,
+        code.partitions,
+        code.block_code,
+        decoder,
+        MOST_ROUNDS,
+        code.seed,
+    )?;
+    let lost = code.partitions as f64 * (mean.residual + 3.0 * mean.residual_error);
+    let rounding = code
+        .workers
+        .iter()
+        .zip(&mean.noise)
+        .filter(|(worker, _)| !worker.is_idle() && worker.bits != PASSTHROUGH_BITS)
+        .map(|(worker, noise)| phi(worker.bits) * worker.load() as f64 * noise);
+    Ok(if unbiased_messages {
+        lost + sum(rounding)
+    } else {
+        sum(rounding.map(f64::sqrt).chain([lost.sqrt()])).powi(2)
+    })
 }

@@ -9,6 +9,7 @@
 
 mod allows;
 mod bgc;
+mod ce_agc;
 mod coco;
 mod config;
 mod ehd;
@@ -22,7 +23,10 @@ mod sgc;
 mod sgd;
 
 pub use allows::{CompressorTraits, CompressorWidths};
-pub use config::{Assignment, Construction, Decoding, Graph, SchemeConfig};
+pub use config::{
+    Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph, Ridge, RidgeWord,
+    SchemeConfig,
+};
 
 use crate::decoder::Decoder;
 use crate::planner::{Design, PlanError};
@@ -41,6 +45,7 @@ static REGISTRY: &[&dyn Scheme] = &[
     &one_bit_sgc::OneBitSgc,
     &coco::Coco,
     &coco::CocoEf,
+    &ce_agc::CeAgc,
 ];
 
 /// A way to assign data, coefficients and bits to workers, and to decode.
@@ -71,6 +76,13 @@ pub trait Scheme: Sync {
     fn allows(&self, config: &SchemeConfig, compressor: &CompressorTraits) -> Result<(), String> {
         let _ = (config, compressor);
         Ok(())
+    }
+
+    /// Whether there is a proof that the weights per round of `design` give an unbiased estimate from
+    /// unbiased messages. Not asked for fixed weights, for which it is computed.
+    fn unbiased_rounds(&self, config: &SchemeConfig, setting: &Setting, design: &Design) -> bool {
+        let _ = (config, setting, design);
+        false
     }
 
     /// Designs the code for a validated `setting`.
@@ -188,7 +200,8 @@ mod tests {
                 "od",
                 "one-bit-sgc",
                 "coco",
-                "coco-ef"
+                "coco-ef",
+                "ce-agc"
             ]
         );
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());

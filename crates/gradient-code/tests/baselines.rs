@@ -382,7 +382,7 @@ fn compressors_that_do_not_fit_are_refused() {
         // Unbiased ones go with all that do not need a memory.
         assert_eq!(allowed(name, &qsgd).is_err(), feedback, "{name}");
         // A memory needs fixed weights.
-        let no = ["od", "one-bit-sgc", "coco"].contains(&name);
+        let no = ["od", "one-bit-sgc", "coco", "ce-agc"].contains(&name);
         assert_eq!(allowed(name, &remembering(&sign)).is_err(), no, "{name}");
     }
     // And a contraction where the scheme is defined by it.

@@ -1,8 +1,8 @@
 //! What every plan must be, whatever it is planned for; and what is refused.
 
 use gradient_code::{
-    Assignment, Budget, Construction, Decoder, Decoding, Graph, PerRound, Plan, PlanError,
-    PlanFault, Scaling, SchemeConfig, SecondTrack, Setting, SettingError, error, plan,
+    Assignment, BlockDesign, Budget, Construction, Decoder, Decoding, Graph, PerRound, Plan,
+    PlanError, PlanFault, Scaling, SchemeConfig, SecondTrack, Setting, SettingError, error, plan,
     replan_without, schemes,
 };
 use proptest::prelude::*;
@@ -70,6 +70,8 @@ fn every_scheme(workers: usize, partitions: usize) -> Vec<SchemeConfig> {
     }
     all.retain(|scheme| scheme.kind != "od" || (partitions == workers && workers > 2));
     for scheme in &mut all {
+        // Random graphs exist for all sizes.
+        scheme.design = BlockDesign::BiRegular;
         let divides = scheme.kind != "ehd" || workers.is_multiple_of(2);
         scheme.load = scheme.load.min(if divides { workers as f64 } else { 1.0 });
     }
@@ -126,7 +128,7 @@ proptest! {
         let budget = Budget::mean(mean_bits, p.len(), 2, 16);
         let alive = p.iter().filter(|&&p| p < 1.0).count();
         for scheme in every_scheme(p.len(), partitions) {
-            let per_round = scheme.kind == "od"
+            let per_round = ["od", "ce-agc"].contains(&scheme.kind.as_str())
                 || !matches!(scheme.decoding, Decoding::Default | Decoding::Plain);
             if per_round && lambda.is_some() {
                 let refused = plan(&scheme, &setting, &budget, lambda);
@@ -158,7 +160,7 @@ proptest! {
             if !is_redundant(&scheme) {
                 prop_assert!(nnz < partitions + alive);
                 prop_assert!(load <= 1.0 + (alive as f64 - 1.0) / partitions as f64 + 1e-12);
-            } else if scheme.kind != "bgc" {
+            } else if !["bgc", "ce-agc"].contains(&scheme.kind.as_str()) {
                 prop_assert!(load <= scheme.load + 0.5 / partitions as f64);
                 if alive == p.len() {
                     prop_assert!((load - scheme.load).abs() <= 0.5 / partitions as f64 + 1e-12);
@@ -169,7 +171,9 @@ proptest! {
             if scheme.kind != "sgd" {
                 let bits: u64 = plan.workers.iter().map(|w| u64::from(w.bits)).sum();
                 let holders = if scheme.allow_idle { alive } else { plan.active().count() };
-                prop_assert_eq!(bits, budget.total_bits.min(16 * holders as u64));
+                // Shorter messages may have more of them per coordinate.
+                let offered = plan.blocks() as u64 * budget.total_bits;
+                prop_assert_eq!(bits, offered.min(16 * holders as u64));
             }
 
             let text = serde_json::to_string(&plan).expect("a plan is serializable");
@@ -275,7 +279,8 @@ fn the_dead_get_nothing_and_the_rest_share_the_budget() {
             assert!(without.decoder.round(&[dead], &without, 0).is_err());
         }
         if scheme.kind != "sgd" {
-            assert_eq!(without.prediction.bits_per_coordinate_offered, 32.0);
+            let widest = 32.0 / without.blocks() as f64;
+            assert_eq!(without.prediction.bits_per_coordinate_offered, widest);
         }
         let again = replan_without(&[0, 1, 2, 3], &scheme, &setting(&p, n), &budget, None);
         assert_eq!(

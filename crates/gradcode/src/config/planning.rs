@@ -111,6 +111,7 @@ pub fn scheme_config(config: &Config) -> SchemeConfig {
         assignment: scheme.assignment,
         decoding: scheme.decoding,
         graph: scheme.graph,
+        ..SchemeConfig::default()
     }
 }
 

@@ -19,6 +19,10 @@ pub(super) fn solve(
     penalties: &[f64],
 ) -> Result<(Vec<f64>, usize), DecodeError> {
     let responders = columns.len();
+    // LAPACK must not see a matrix without rows.
+    if responders == 0 {
+        return Ok((Vec::new(), 0));
+    }
     let fail = |reason: String| DecodeError::Solve {
         responders,
         partitions,

@@ -28,6 +28,21 @@ pub struct SchemeConfig {
     pub decoding: Decoding,
     /// What the random regular graph connects (`od`).
     pub graph: Graph,
+    /// The regular assignment (`ce-agc`).
+    pub design: BlockDesign,
+    /// `delta`, how many partitions a worker holds (`ce-agc`); 0 leaves the choice to the design.
+    pub degree: usize,
+    /// `m`, how many blocks gradients are cut into (`ce-agc`).
+    pub blocks: usize,
+    /// How far the factors of random diagonals are from +-1 (`ce-agc`).
+    pub epsilon: f64,
+    /// How messages mix the blocks (`ce-agc`).
+    pub code: CodeKind,
+    /// The penalty on large decoding weights (`ce-agc`).
+    pub ridge: Ridge,
+    /// Whether the estimate is divided by its mean coefficient `alpha` (`ce-agc` with random diagonals),
+    /// which makes it unbiased where that is possible.
+    pub normalise: bool,
 }
 
 impl Default for SchemeConfig {
@@ -49,6 +64,13 @@ impl SchemeConfig {
             assignment: Assignment::default(),
             decoding: Decoding::default(),
             graph: Graph::default(),
+            design: BlockDesign::default(),
+            degree: 0,
+            blocks: 2,
+            epsilon: 0.0,
+            code: CodeKind::default(),
+            ridge: Ridge::default(),
+            normalise: true,
         }
     }
 }
@@ -125,4 +147,61 @@ pub enum Graph {
     Edges,
     /// Workers and partitions are vertices: worker `i` holds the neighbours of vertex `i`.
     Adjacency,
+}
+
+/// A family of regular assignments ([`crate::designs`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlockDesign {
+    /// A symmetric block design; `k = n`.
+    #[default]
+    Bibd,
+    /// A Paley graph; `k = n`.
+    Paley,
+    /// A coset bipartite graph; `k` a multiple of `n`.
+    Coset,
+    /// A random bi-regular graph.
+    BiRegular,
+}
+
+/// How messages mix the blocks of gradients ([`crate::ce_agc`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CodeKind {
+    /// Random factors, drawn anew in every iteration.
+    #[default]
+    RandomDiagonal,
+    /// Hadamard products with null-space constraints; `k = m n`.
+    Hadamard,
+    /// The sum of the blocks, a baseline.
+    Stacked,
+}
+
+/// The penalty on large decoding weights ([`crate::PerRound`]).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Ridge {
+    /// The same for all workers; 0 for none.
+    Value(f64),
+    /// What the variance of each worker's messages asks for.
+    Word(RidgeWord),
+}
+
+/// The word that stands for a ridge that depends on the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RidgeWord {
+    /// `phi(z_i) ||B(:,i)||^2`.
+    Noise,
+}
+
+impl Ridge {
+    /// The quantizer's variance.
+    pub const NOISE: Self = Self::Word(RidgeWord::Noise);
+}
+
+impl Default for Ridge {
+    fn default() -> Self {
+        Self::Value(0.0)
+    }
 }

@@ -32,7 +32,8 @@ impl fmt::Display for Plan {
             prediction.error_bound,
             prediction.error_bound_unscaled,
             match (&self.decoder, prediction.unbiased) {
-                (Decoder::PerRound(_), _) => "weights chosen per round",
+                (Decoder::PerRound(_), true) => "unbiased, weights chosen per round",
+                (Decoder::PerRound(_), false) => "weights chosen per round",
                 (_, true) => "unbiased",
                 (_, false) => "biased",
             }
@@ -42,6 +43,9 @@ impl fmt::Display for Plan {
             "bits per coordinate: {} offered, {:.3} expected",
             prediction.bits_per_coordinate_offered, prediction.bits_per_coordinate_expected
         )?;
+        if self.blocks() > 1 {
+            write!(f, "; messages of 1/{} of the model", self.blocks())?;
+        }
         if let Decoder::Fixed {
             second: Some(SecondTrack::Scaled(kappa)),
             ..

@@ -505,6 +505,12 @@ fn bits_on_the_wire_are_those_of_full_messages() {
         0.5,
     );
     assert!(plan.workers.iter().all(|worker| worker.bits == 8));
+    let text = plan.to_string();
+    assert!(
+        text.contains("28 offered, 14.000 expected; messages of 1/2 of the model"),
+        "{text}"
+    );
+    assert!(text.contains("unbiased, weights chosen per round"));
     assert_eq!(plan.prediction.bits_per_coordinate_offered, 28.0);
     assert_eq!(plan.prediction.bits_per_coordinate_expected, 14.0);
     let mut four = config(BlockDesign::Bibd, CodeKind::RandomDiagonal);
@@ -611,6 +617,8 @@ fn impossible_settings_are_explained() {
     assert!(message(&|_| ()).contains("11 workers with 5"));
     assert!(message(&|c| c.design = BlockDesign::Paley).contains("9 workers with 4"));
     assert!(message(&|c| c.blocks = 0).contains("nearest"));
+    let error = CeAgc::from_config(&SchemeConfig::new("ce-agc"), 7, 14, 0).expect_err("n != k");
+    assert!(error.to_string().contains("as many partitions as workers"));
     let regular = |change: &dyn Fn(&mut SchemeConfig)| {
         message(&|c| {
             c.design = BlockDesign::BiRegular;

@@ -2,7 +2,8 @@
 
 use crate::block_code::{BlockCode, column};
 use crate::ce_agc::hadamard;
-use crate::designs::{DesignError, RegularAssignment};
+use crate::designs::{self, DesignError, RegularAssignment};
+use crate::schemes::{BlockDesign, CodeKind, SchemeConfig};
 
 /// How the blocks are mixed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +69,49 @@ impl CeAgc {
             blocks,
             construction,
         })
+    }
+
+    /// The code that the options of scheme `ce-agc` ask for: `design`, `degree`, `blocks`, `epsilon` and
+    /// `code`. The seed is that of random bi-regular graphs.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and the constructors in [`crate::designs`]; [`DesignError::Sizes`] for a design
+    /// that needs as many partitions as workers and does not get them.
+    pub fn from_config(
+        config: &SchemeConfig,
+        workers: usize,
+        partitions: usize,
+        seed: u64,
+    ) -> Result<Self, DesignError> {
+        let degree = Some(config.degree).filter(|&degree| degree > 0);
+        let assignment = match config.design {
+            BlockDesign::Bibd => designs::bibd(workers, degree)?,
+            BlockDesign::Paley => designs::paley(workers, degree)?,
+            BlockDesign::Coset => {
+                let degree = degree.unwrap_or_else(|| designs::default_coset_degree(partitions));
+                designs::coset(workers, partitions, degree)?
+            }
+            BlockDesign::BiRegular => {
+                let degree = degree.unwrap_or_else(|| designs::default_degree(workers, partitions));
+                designs::bi_regular(workers, partitions, degree, seed)?
+            }
+        };
+        if assignment.partitions() != partitions {
+            return Err(DesignError::Sizes {
+                design: "symmetric block design or Paley graph",
+                workers,
+                partitions,
+                required: "as many partitions as workers".to_owned(),
+            });
+        }
+        let construction = match config.code {
+            CodeKind::RandomDiagonal => Construction::RandomDiagonal {
+                epsilon: config.epsilon,
+            },
+            CodeKind::Hadamard => Construction::Hadamard,
+            CodeKind::Stacked => Construction::Stacked,
+        };
+        Self::new(assignment, config.blocks, construction)
     }
 
     /// Who holds what.

@@ -18,10 +18,10 @@
 use super::allows::fixed_weights_under_feedback;
 use super::{BlockDesign, CodeKind, CompressorTraits, Decoding, Ridge, Scheme, SchemeConfig};
 use crate::block_code::BlockCode;
-use crate::ce_agc::{self, Construction};
+use crate::ce_agc;
 use crate::code::CodeMatrix;
 use crate::decoder::{Decoder, PerRound, expectation};
-use crate::designs::{self, DesignError, RegularAssignment};
+use crate::designs::RegularAssignment;
 use crate::plan::WorkerPlan;
 use crate::planner::{Design, PlanError};
 use crate::setting::{Budget, Setting};
@@ -72,15 +72,8 @@ impl Scheme for CeAgc {
         setting: &Setting,
         budget: &Budget,
     ) -> Result<Design, PlanError> {
-        let construction = match config.code {
-            CodeKind::RandomDiagonal => Construction::RandomDiagonal {
-                epsilon: config.epsilon,
-            },
-            CodeKind::Hadamard => Construction::Hadamard,
-            CodeKind::Stacked => Construction::Stacked,
-        };
-        let assignment = assignment(config, setting)?;
-        let code = ce_agc::CeAgc::new(assignment, config.blocks, construction)?;
+        let workers = setting.straggle_probabilities.len();
+        let code = ce_agc::CeAgc::from_config(config, workers, setting.partitions, setting.seed)?;
         let mut block_code = code.block_code(setting.seed)?;
         let matrix = survivors(code.assignment(), &mut block_code, setting)?;
 
@@ -148,36 +141,6 @@ impl CeAgc {
             setting.seed,
         )?;
         Ok(mean.alignment)
-    }
-}
-
-/// The design that the configuration asks for, over all workers.
-fn assignment(config: &SchemeConfig, setting: &Setting) -> Result<RegularAssignment, DesignError> {
-    let (workers, partitions) = (setting.straggle_probabilities.len(), setting.partitions);
-    let degree = Some(config.degree).filter(|&degree| degree > 0);
-    let square = |design, assignment: RegularAssignment| {
-        if assignment.partitions() == partitions {
-            Ok(assignment)
-        } else {
-            Err(DesignError::Sizes {
-                design,
-                workers,
-                partitions,
-                required: "as many partitions as workers".to_owned(),
-            })
-        }
-    };
-    match config.design {
-        BlockDesign::Bibd => square("symmetric block design", designs::bibd(workers, degree)?),
-        BlockDesign::Paley => square("Paley graph", designs::paley(workers, degree)?),
-        BlockDesign::Coset => {
-            let degree = degree.unwrap_or_else(|| designs::default_coset_degree(partitions));
-            designs::coset(workers, partitions, degree)
-        }
-        BlockDesign::BiRegular => {
-            let degree = degree.unwrap_or_else(|| designs::default_degree(workers, partitions));
-            designs::bi_regular(workers, partitions, degree, setting.seed)
-        }
     }
 }
 

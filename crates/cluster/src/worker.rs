@@ -49,6 +49,16 @@ pub enum TaskError {
     /// The plan's width does not fit the compressor.
     #[error("failed to {0}")]
     Quantizer(#[from] QuantizerError),
+    /// A memory of another model.
+    #[error("restore a memory of worker {worker} with {found} coordinates: the model has {expected}")]
+    Memory {
+        /// Logical worker i.
+        worker: u32,
+        /// Its coordinates.
+        found: usize,
+        /// The model's.
+        expected: usize,
+    },
     /// The task does not fit the plan.
     #[error("worker {0} has no data in the current plan")]
     NoData(u32),
@@ -141,10 +151,22 @@ impl Engine {
 
     /// Continues with a memory exported from [`Engine::memory`]; nothing happens without error
     /// feedback.
-    pub fn restore_memory(&mut self, memory: Memory) {
+    ///
+    /// # Errors
+    /// [`TaskError::Memory`] for a memory of another model.
+    pub fn restore_memory(&mut self, memory: Memory) -> Result<(), TaskError> {
+        let (found, expected) = (memory.residual.len(), self.gradient.len());
+        if found != expected {
+            return Err(TaskError::Memory {
+                worker: memory.worker,
+                found,
+                expected,
+            });
+        }
         if let Some(memories) = &mut self.memories {
             memories.restore(memory);
         }
+        Ok(())
     }
 
     /// Computes f_i at `parameters` and writes the frame of Q_i(f_i) into `frame`: the coded gradient

@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use cluster::{
-    Engine, ErrorFeedback, InProcess, OnStraggling, RunError, Settings, Straggling, Unit,
+    Engine, ErrorFeedback, InProcess, Memory, OnStraggling, RunError, Settings, Straggling, Unit,
 };
 use gradient_code::{Budget, Decoder, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::Preset;
@@ -304,4 +304,32 @@ fn a_memory_explodes_where_the_quantizer_does_not_contract() {
             "{bits} bits, shrunk: {loss} {memory}"
         );
     }
+}
+
+/// A memory moves to another engine, to which every later message is the same.
+#[test]
+fn a_memory_moves_to_another_engine() {
+    let mut settings = settings(everybody_in_time(), 5);
+    settings.error_feedback = Some(KEEP);
+    let mut transport = remembering(&settings);
+    run(&settings, &mut transport).0.expect("a complete run");
+    let memory = transport.engine().memory(2).cloned().expect("it has one");
+
+    let feedback = |problem| {
+        Engine::new(Box::new(problem), settings.preset, settings.seed).with_error_feedback(
+            KEEP,
+            settings.learning_rate,
+            settings.iterations,
+        )
+    };
+    let mut other = feedback(problem());
+    assert!(other.memory(2).is_none());
+    other.restore_memory(memory.clone()).expect("the same model");
+    assert_eq!(other.memory(2), Some(&memory));
+    let foreign = Memory {
+        residual: vec![0.0; 3],
+        ..memory
+    };
+    let error = other.restore_memory(foreign).expect_err("another model");
+    assert!(error.to_string().contains("3 coordinates"), "{error}");
 }

@@ -50,7 +50,9 @@ pub enum TaskError {
     #[error("failed to {0}")]
     Quantizer(#[from] QuantizerError),
     /// A memory of another model.
-    #[error("restore a memory of worker {worker} with {found} coordinates: the model has {expected}")]
+    #[error(
+        "restore a memory of worker {worker} with {found} coordinates: the model has {expected}"
+    )]
     Memory {
         /// Logical worker i.
         worker: u32,

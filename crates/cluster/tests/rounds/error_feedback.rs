@@ -324,7 +324,9 @@ fn a_memory_moves_to_another_engine() {
     };
     let mut other = feedback(problem());
     assert!(other.memory(2).is_none());
-    other.restore_memory(memory.clone()).expect("the same model");
+    other
+        .restore_memory(memory.clone())
+        .expect("the same model");
     assert_eq!(other.memory(2), Some(&memory));
     let foreign = Memory {
         residual: vec![0.0; 3],

@@ -2,7 +2,9 @@
 
 use crate::common::*;
 use cluster::{Engine, ErrorFeedback, InProcess, Straggling};
-use gradient_code::{Decoder, Decoding, Plan, Scaling, SchemeConfig, Setting, schemes};
+use gradient_code::{
+    BlockDesign, CodeKind, Decoder, Decoding, Plan, Scaling, SchemeConfig, Setting, schemes,
+};
 use gradient_codec::Preset;
 use learner::convex::{ConvexConfig, ConvexProblem};
 use learner::optimizer::AdamConfig;
@@ -161,4 +163,64 @@ fn every_decoding_trains() {
     ] {
         assert!(tried.iter().any(|one| one == expected), "{tried:?}");
     }
+}
+
+/// A Hadamard code recovers both blocks of the whole gradient when nobody is late: half as long
+/// messages, and the steps of plain SGD to rounding.
+#[test]
+fn a_hadamard_code_makes_the_steps_of_plain_sgd() {
+    let (workers, partitions) = (12, 6);
+    let hadamard = SchemeConfig {
+        design: BlockDesign::BiRegular,
+        code: CodeKind::Hadamard,
+        blocks: 2,
+        ..SchemeConfig::new("ce-agc")
+    };
+    let delay = WorkerDelay::Exponential { rate: 1.0 };
+    let mut settings = settings(
+        Straggling::Erase {
+            model: DelayModel::new(vec![delay; workers]).expect("valid delays"),
+            deadline: 1e3, // nobody is late
+            unit_seconds: 1.0,
+        },
+        100,
+    );
+    settings.preset = Preset::F32;
+    settings.relative_error_every = 1;
+    let train = |config: &SchemeConfig| {
+        let setting = Setting {
+            partitions,
+            straggle_probabilities: &vec![0.1; workers],
+            phi: &|_| 0.0,
+            scaling: Scaling::Factor(1.0),
+            compressor_unbiased: true,
+            seed: 1,
+        };
+        let budget = budget_for(&Preset::F32, workers, 0, DIMENSION);
+        let plan = gradient_code::plan(config, &setting, &budget, None).expect("a plan");
+        let engine = Engine::new(Box::new(problem_of(&plan)), settings.preset, settings.seed);
+        let mut transport = InProcess::new(engine);
+        let plain = OptimizerConfig::default();
+        run_on(
+            &mut problem_of(&plan),
+            &settings,
+            &mut transport,
+            plan,
+            plain,
+        )
+        .expect("a master")
+    };
+    let (_, reference, plain) = train(&SchemeConfig::new("sgd"));
+    let (outcome, record, decoded) = train(&hadamard);
+    outcome.expect("a complete run");
+    for (row, reference) in record.rows.iter().zip(&reference.rows) {
+        assert_eq!(row.bits_up_payload, 12 * 32 * 11);
+        assert!(row.decoder_norm > 1.0);
+        let rounding = 1e-6 * (10.0 + row.decoder_norm) / reference.gradient_norm.min(1.0);
+        assert!(row.relative_error < rounding, "{}", row.relative_error);
+        assert!((row.loss_decoded / reference.loss - 1.0).abs() < 1e-4);
+    }
+    let difference = decoded.iter().zip(&plain);
+    let squares: f64 = difference.map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    assert!(squares.sqrt() < 1e-5, "{}", squares.sqrt());
 }

@@ -10,6 +10,38 @@ use std::path::Path;
 const LARGEST_SIDE: u32 = 32_768;
 const LARGEST_BYTES: u64 = 1 << 30;
 
+/// An image file at the size a network takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    /// Width of the file's image.
+    pub width: u32,
+    /// Height of the file's image.
+    pub height: u32,
+    /// `side * side * 3` bytes: rows, then columns, then R, G, B.
+    pub pixels: Vec<u8>,
+}
+
+impl Picture {
+    /// Reads a JPEG or PNG file, squeezed into a square of `side` pixels as [`crate::Dataset::load`]
+    /// does.
+    ///
+    /// # Errors
+    /// [`CocoError::Io`], or [`CocoError::Image`] if the file is damaged or of another format.
+    pub fn read(path: &Path, side: u32) -> Result<Self, CocoError> {
+        let image = decode(path)?;
+        let (width, height) = image.dimensions();
+        let pixels = resize(image, side).map_err(|what| CocoError::Image {
+            path: path.to_owned(),
+            what,
+        })?;
+        Ok(Self {
+            width,
+            height,
+            pixels,
+        })
+    }
+}
+
 /// Decodes a JPEG or PNG file to RGB. Grey images become three equal channels; CMYK and YCCK JPEGs
 /// are converted. EXIF orientation is ignored, as COCO's boxes do.
 pub(crate) fn decode(path: &Path) -> Result<RgbImage, CocoError> {

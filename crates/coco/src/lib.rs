@@ -46,5 +46,6 @@ pub use average_precision::{AveragePrecision, Detection, GroundTruth, average_pr
 pub use cache::SampleCache;
 pub use check::{CheckReport, check};
 pub use dataset::{Dataset, Sample, Targets};
+pub use decode::Picture;
 pub use error::CocoError;
 pub use labels::Labels;

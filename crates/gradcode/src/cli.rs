@@ -47,6 +47,8 @@ pub enum Command {
     Allocate(AllocateArgs),
     /// Summarise, compare and plot runs.
     Report(crate::report::ReportArgs),
+    /// Find objects in images with trained detectors, and draw them side by side.
+    Detect(DetectArgs),
     /// Make or check data sets in COCO format.
     #[command(subcommand)]
     Data(DataCommand),
@@ -234,6 +236,39 @@ pub struct AllocateArgs {
     /// A worker may get no bits (and then no data).
     #[arg(long)]
     pub allow_idle: bool,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  gradcode detect runs/quickstart                              the first three held-out images
+  gradcode detect runs/joint runs/sgc runs/sgd --images 7,12   one panel per run
+  gradcode detect runs/quickstart --files photo.jpg --score 0.3 --json
+
+A RUN is a directory with config.toml and model.safetensors. Pictures are SVG files; images of the
+held-out set get a panel with their annotations. Boxes are [x, y, width, height] in pixels.")]
+pub struct DetectArgs {
+    /// Run directories; several are drawn side by side.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Places in the held-out set of the first RUN, from 0.
+    #[arg(long, value_delimiter = ',', value_name = "N,..")]
+    pub images: Vec<usize>,
+    /// JPEG or PNG files.
+    #[arg(long, value_delimiter = ',', value_name = "FILE,..")]
+    pub files: Vec<PathBuf>,
+    /// Show objects of at least this score.
+    #[arg(long, value_name = "P", default_value_t = 0.5)]
+    pub score: f64,
+    /// Directory for the pictures.
+    #[arg(long, value_name = "DIR", default_value = "pictures")]
+    pub out: PathBuf,
+    /// `cpu` or `cuda:N`; default: as the run was configured.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
     /// One JSON object on standard output.
     #[arg(long)]
     pub json: bool,

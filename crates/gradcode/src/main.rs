@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan::run(&args),
         Command::Allocate(args) => commands::allocate::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Detect(args) => commands::detect::run(&args),
         Command::Data(DataCommand::Synth(args)) => commands::data::synth(&args),
         Command::Data(DataCommand::Check(args)) => commands::data::check(&args),
         Command::Doctor(args) => commands::doctor::run(&args),

@@ -546,6 +546,56 @@ fn the_coco_experiment_is_planned_without_data() {
 }
 
 #[test]
+fn detect_draws_what_a_run_has_learned() {
+    let scratch = Scratch::new();
+    let (shapes, pictures) = (scratch.path("shapes"), scratch.path("pictures"));
+    json(&[
+        "data",
+        "synth",
+        "--out",
+        &shapes,
+        "--images",
+        "8",
+        "--validation",
+        "2",
+        "--side",
+        "64",
+        "--json",
+    ]);
+    let experiment = scratch.file(
+        "exp.toml",
+        &format!(
+            "workers = 2\niterations = 1\nbudget.mean_bits = 4\nstraggler.deadline = 3\n\
+             [model]\nkind = 'tiny-ssd'\nwidth = 8\nside = 64\n\
+             [data]\ntrain_annotations = '{shapes}/instances_train.json'\ntrain_images = '{shapes}/train'\n\
+             validation_annotations = '{shapes}/instances_val.json'\nvalidation_images = '{shapes}/val'\n"
+        ),
+    );
+    let out = scratch.path("run");
+    json(&["simulate", &experiment, "--out", &out, "--json"]);
+    let arguments = [
+        "detect", &out, &out, "--images", "1", "--score", "0", "--out", &pictures, "--json",
+    ];
+    let found = json(&arguments);
+    let image = &found["images"][0];
+    assert_eq!(image["runs"].as_array().unwrap().len(), 2);
+    let first = &image["runs"][0]["detections"][0];
+    assert_eq!(first["bbox"].as_array().unwrap().len(), 4);
+    let svg = std::fs::read_to_string(image["picture"].as_str().unwrap()).unwrap();
+    // The annotations and one panel per run, all on the one embedded image.
+    assert_eq!(svg.matches("<use href=\"#image\"/>").count(), 3);
+    assert_eq!(svg.matches("data:image/jpeg;base64,").count(), 1);
+
+    let nowhere = failure(USAGE, &["detect", &scratch.path("nowhere")]);
+    assert!(nowhere.contains("config.toml"), "{nowhere}");
+    let beyond = failure(
+        USAGE,
+        &["detect", &out, "--images", "2", "--out", &pictures],
+    );
+    assert!(beyond.contains("image"), "{beyond}");
+}
+
+#[test]
 fn data_is_made_checked_and_planned_with() {
     let scratch = Scratch::new();
     let out = scratch.path("shapes");

@@ -11,6 +11,7 @@ use crate::classifier::Classifier;
 use crate::data::TrainingData;
 use crate::detector::Detector;
 use crate::engine::TorchLearner;
+use crate::error::TorchError;
 use crate::layers::NormKind;
 use crate::models::DetectionModel;
 use crate::models::cnn::Cnn;
@@ -44,6 +45,14 @@ pub enum ModelConfig {
     },
 }
 
+/// A network by what it is for.
+pub(crate) enum Network {
+    /// Finds objects.
+    Detector(Box<dyn DetectionModel>),
+    /// Says which categories are there.
+    Classifier(Cnn),
+}
+
 impl ModelConfig {
     /// TinySSD as the quickstart uses it: width 24, 128 pixels.
     pub const QUICKSTART: Self = Self::TinySsd {
@@ -60,7 +69,24 @@ impl ModelConfig {
         }
     }
 
-    fn name(&self) -> String {
+    /// Registers the network's tensors in `store`; it tells `classes` apart, the background included.
+    pub(crate) fn network(&self, store: &Store, classes: usize) -> Result<Network, TorchError> {
+        let (root, outputs) = (store.root(), classes as i64);
+        Ok(match *self {
+            Self::TinySsd { width, .. } => {
+                Network::Detector(Box::new(TinySsd::new(&root, i64::from(width), outputs)?))
+            }
+            Self::SsdLite { norm, .. } => {
+                Network::Detector(Box::new(SsdLite::new(&root, outputs, norm)?))
+            }
+            // A classifier has no background.
+            Self::Cnn { width, .. } => {
+                Network::Classifier(Cnn::new(&root, i64::from(width), outputs - 1)?)
+            }
+        })
+    }
+
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::TinySsd { width, side } => format!("tiny-ssd width {width}, {side} px"),
             Self::SsdLite { side, norm } => {
@@ -175,32 +201,23 @@ pub fn build(
         config.loader_threads,
     )?;
     let store = Store::new(config.device);
-    let model: Box<dyn DetectionModel> = match config.model {
-        ModelConfig::TinySsd { width, .. } => Box::new(TinySsd::new(
-            &store.root(),
-            i64::from(width),
-            classes as i64,
-        )?),
-        ModelConfig::SsdLite { norm, .. } => {
-            check_norm(norm, config, &data)?;
-            Box::new(SsdLite::new(&store.root(), classes as i64, norm)?)
-        }
-        ModelConfig::Cnn { width, .. } => {
-            let categories = classes - 1;
-            let model = Cnn::new(&store.root(), i64::from(width), categories as i64)?;
-            let occurs =
-                (1..=categories as i64).map(|label| data.dataset().category(label).is_some());
-            let task = Classifier::new(model, occurs.collect());
-            let name = config.model.name();
-            let learner = TorchLearner::new(task, name, store, config, data, validation)?;
-            return Ok(Box::new(learner));
-        }
-    };
-    let task = Detector::new(model, side, &data)?;
     let name = config.model.name();
-    Ok(Box::new(TorchLearner::new(
-        task, name, store, config, data, validation,
-    )?))
+    match config.model.network(&store, classes)? {
+        Network::Detector(model) => {
+            if let ModelConfig::SsdLite { norm, .. } = config.model {
+                check_norm(norm, config, &data)?;
+            }
+            let task = Detector::new(model, side, &data)?;
+            let learner = TorchLearner::new(task, name, store, config, data, validation)?;
+            Ok(Box::new(learner))
+        }
+        Network::Classifier(model) => {
+            let occurs = (1..classes as i64).map(|label| data.dataset().category(label).is_some());
+            let task = Classifier::new(model, occurs.collect());
+            let learner = TorchLearner::new(task, name, store, config, data, validation)?;
+            Ok(Box::new(learner))
+        }
+    }
 }
 
 /// The classes of the network, the background included.

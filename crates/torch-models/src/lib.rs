@@ -9,6 +9,7 @@
 //! 4. [`augment`], [`data`]: minibatches as tensors, decoded beside the compute.
 //! 5. [`detector`], [`classifier`]: what is learned and measured; [`engine`]: the learner itself,
 //!    which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
+//!    [`Predictor`]: a trained detector on images of any kind.
 //! 6. [`device`](mod@device): the CPU, or CUDA loaded at run time.
 //!
 //! Determinism: with equal libtorch thread counts on one kind of device, equal inputs give equal
@@ -58,6 +59,8 @@ pub mod flat;
 pub mod init;
 pub mod layers;
 pub mod models;
+mod predictor;
+mod single_shot;
 pub mod store;
 pub mod weights;
 
@@ -66,3 +69,5 @@ pub use device::{Versions, device, driver_present, load_cuda, versions};
 pub use engine::TorchLearner;
 pub use error::TorchError;
 pub use layers::NormKind;
+pub use predictor::{Found, Predictor};
+pub use single_shot::SingleShot;

@@ -3,6 +3,7 @@
 pub mod allocate;
 pub mod config;
 pub mod data;
+pub mod detect;
 pub mod doctor;
 pub mod plan;
 pub mod simulate;

@@ -72,6 +72,18 @@ pub fn build_engine(config: &Config, learner: Box<dyn Learner>) -> Engine {
     }
 }
 
+/// The set that models are evaluated on: the held-out one, or the training set where there is none.
+///
+/// # Errors
+/// [`USAGE`] when no data set is configured, [`ENVIRONMENT`] when it cannot be read.
+pub fn held_out(config: &Config) -> Outcome<Arc<Dataset>> {
+    let paths = match &config.data.validation {
+        Some(paths) => paths,
+        None => config.training_data()?,
+    };
+    open(paths, config.labels())
+}
+
 /// Computing threads of a rank: as configured, or its share of the CPUs that this process may use.
 pub fn threads(config: &Config, ranks_on_node: usize) -> usize {
     if config.compute.threads > 0 {

@@ -315,6 +315,10 @@ impl<'a> Master<'a> {
         }
         let count = before + 1;
         if count >= self.settings.max_empty_rounds {
+            // A finite gradient behind a memory that has grown out of f32: nothing can be sent any more.
+            if self.not_finite {
+                return Err(diverged(t, "what the workers would send"));
+            }
             return Err(RunError::EmptyRounds {
                 count,
                 iteration: t,

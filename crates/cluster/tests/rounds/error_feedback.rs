@@ -335,3 +335,18 @@ fn a_memory_moves_to_another_engine() {
     let error = other.restore_memory(foreign).expect_err("another model");
     assert!(error.to_string().contains("3 coordinates"), "{error}");
 }
+
+/// Once a memory is out of f32's range its owner can send nothing: that the rounds stay empty is then
+/// the model's divergence, and not silence.
+#[test]
+fn memories_out_of_range_end_the_run_as_divergence() {
+    let mut settings = settings(erase(), 4000);
+    settings.preset = Preset::Qsgd;
+    settings.error_feedback = Some(LOST);
+    let plan = plan_with(&Preset::Qsgd, 2 * WORKERS as u64, &[]);
+    let mut transport = remembering(&settings);
+    match run_plan(&settings, &mut transport, plan).0 {
+        Err(RunError::Diverged { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}

@@ -91,6 +91,9 @@ kind = 'sgc'
 [[scheme]]
 kind = 'coco-ef'
 with.codec.preset = 'sign'
+[[scheme]]
+kind = 'ce-agc'
+design = 'bi-regular'
 ";
 
 #[test]
@@ -99,7 +102,7 @@ fn a_study_records_every_run_of_every_point() {
     let table = success(&scratch.simulate(&[]));
     assert!(table.contains("stochastic, mean_bits = 6"), "{table}");
     let study = scratch.study();
-    assert_eq!((study.kind.as_str(), study.points.len()), ("training", 6));
+    assert_eq!((study.kind.as_str(), study.points.len()), ("training", 8));
     let point = &study.points[3];
     assert_eq!(
         (point.label.as_str(), point.scheme.as_str()),
@@ -183,7 +186,7 @@ fn a_study_is_planned_before_it_is_run() {
         .unwrap();
     let table = success(&output);
     assert!(table.contains("joint, mean_bits = 3"), "{table}");
-    assert!(table.contains("6 points, 3 runs each"), "{table}");
+    assert!(table.contains("8 points, 3 runs each"), "{table}");
     let output = scratch
         .command("simulate", &["--dry-run", "--json"])
         .output()
@@ -198,7 +201,7 @@ fn single_experiments_refuse_a_study_and_pick_from_it() {
     let scratch = Scratch::new(TINY);
     let error = failure(USAGE, &scratch.command("plan", &[]).output().unwrap());
     assert!(
-        error.contains("it is a study of joint, stochastic, coco-ef"),
+        error.contains("it is a study of joint, stochastic, coco-ef, ce-agc"),
         "{error}"
     );
     assert!(error.contains("--scheme LABEL"), "{error}");
@@ -218,7 +221,7 @@ fn a_finished_study_takes_more_runs_and_refuses_other_settings() {
     let one = scratch.study();
     let more = scratch.simulate(&["--runs", "2"]);
     success(&more);
-    assert!(String::from_utf8_lossy(&more.stderr).contains("6 of 12 runs are done already"));
+    assert!(String::from_utf8_lossy(&more.stderr).contains("8 of 16 runs are done already"));
     let two = scratch.study();
     for (one, two) in one.points.iter().zip(&two.points) {
         assert_eq!(two.done(), 2);
@@ -326,13 +329,47 @@ fn allocators_are_compared_by_their_objective() {
     }
 }
 
+#[test]
+fn decoding_errors_are_studied_by_the_number_of_stragglers() {
+    let scratch = Scratch::new(
+        "workers = 7\ncodec.preset = 'f32'\nmodel.dimension = 10\n\
+         [study]\nkind = 'decoding-error'\nruns = 4\nsets = 5\nstragglers = [0, 2, 4]\n\
+         [[scheme]]\nkind = 'ce-agc'\ndegree = 3\n[[scheme]]\nlabel = 'stacked'\nkind = 'ce-agc'\ndegree = 3\ncode = 'stacked'\n",
+    );
+    let table = success(&scratch.simulate(&[]));
+    assert!(table.contains("stacked"), "{table}");
+    let study = scratch.study();
+    let [drawn, stacked] = &study.points[..] else {
+        panic!("{} points", study.points.len())
+    };
+    assert_eq!(
+        (drawn.axis.as_str(), &drawn.at[..]),
+        ("stragglers", &[0.0, 2.0, 4.0][..])
+    );
+    // The Fano plane, m = 2: eq 11 holds for every set, and below eq 10 for the drawn codes.
+    for (s, &error) in [0.0, 2.0, 4.0].iter().zip(&stacked.series["error"].mean) {
+        let wanted = 14.0 - 9.0 * (7.0 - s) / (3.0 + (6.0 - s));
+        assert!((error - wanted).abs() < 1e-9, "{error} {wanted}");
+        let baseline = drawn.bounds["baseline"][(s / 2.0) as usize];
+        assert!((baseline - wanted).abs() < 1e-9, "{baseline} {wanted}");
+    }
+    for name in ["upper", "lower"] {
+        assert_eq!(drawn.bounds[name].len(), 3, "{name}");
+    }
+    let error = &drawn.series["error"].mean;
+    assert!(error.windows(2).all(|pair| pair[0] < pair[1]), "{error:?}");
+    let set = ["--set", "study.stragglers=[7]", "--overwrite"];
+    let error = failure(USAGE, &scratch.simulate(&set));
+    assert!(error.contains("study.stragglers lists 7"), "{error}");
+}
+
 /// Some seconds of work.
 fn long() -> Scratch {
     let text = TINY
         .replace("workers = 6", "workers = 40")
         .replace("iterations = 20", "iterations = 800")
         .replace("samples = 60", "samples = 400")
-        .replace("runs = 3\nprobe = 20", "runs = 12");
+        .replace("runs = 3\nprobe = 20", "runs = 8");
     Scratch::new(&text)
 }
 
@@ -378,14 +415,14 @@ fn a_killed_study_goes_on_where_it_was() {
     assert!(kept >= done);
     let resumed = scratch.simulate(&[]);
     success(&resumed);
-    let total = 72;
+    let total = 64;
     if kept < total {
         let error = String::from_utf8_lossy(&resumed.stderr);
-        assert!(error.contains("of 72 runs are done already"), "{error}");
+        assert!(error.contains("of 64 runs are done already"), "{error}");
     }
     let after = scratch.study();
     for (before, after) in before.points.iter().zip(&after.points) {
-        assert_eq!(after.done(), 12);
+        assert_eq!(after.done(), 8);
         for (run, outcome) in before.outcomes.iter().enumerate() {
             if *outcome == Outcome::Finished {
                 let (old, new) = (&before.series["loss"], &after.series["loss"]);
@@ -411,6 +448,6 @@ fn a_signal_stops_a_study_and_keeps_what_is_done() {
         .map(|point| point.done())
         .sum();
     assert!(done > 0);
-    let expected = if done < 72 { STOPPED } else { 0 };
+    let expected = if done < 64 { STOPPED } else { 0 };
     assert_eq!(code, Some(expected));
 }

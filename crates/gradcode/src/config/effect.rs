@@ -14,6 +14,13 @@ const SCHEME_OPTIONS: &[(&str, &str)] = &[
     ("scheme.assignment", "assignment"),
     ("scheme.decoding", "decoding"),
     ("scheme.graph", "graph"),
+    ("scheme.design", "design"),
+    ("scheme.degree", "degree"),
+    ("scheme.blocks", "blocks"),
+    ("scheme.epsilon", "epsilon"),
+    ("scheme.code", "code"),
+    ("scheme.ridge", "ridge"),
+    ("scheme.normalise", "normalise"),
 ];
 
 /// What the user set although this configuration does not look at it.

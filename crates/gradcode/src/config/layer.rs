@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::{Origins, Place};
 use super::values::{
-    AllocationMethod, Assignment, CodecNorm, CodecPreset, Construction, Decoding, DelayKind,
-    EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, ModelKind, Norm, OneOrMany,
-    OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, StudyKind, StudyRates,
-    TraceOrder, UnitSeconds,
+    AllocationMethod, Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction,
+    Decoding, DelayKind, EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, ModelKind, Norm,
+    OneOrMany, OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind, StudyKind,
+    StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -95,6 +95,7 @@ section! {
     SchemeLayer at "scheme" {
         kind: SchemeKind, method: AllocationMethod, allow_idle: bool, construction: Construction,
         load: f64, assignment: Assignment, decoding: Decoding, graph: Graph,
+        design: BlockDesign, degree: usize, blocks: usize, epsilon: f64, code: CodeKind, ridge: Ridge, normalise: bool,
     }
 }
 section! {

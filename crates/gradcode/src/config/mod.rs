@@ -27,4 +27,4 @@ pub use error::ConfigError;
 pub use resolve::Resolved;
 pub use settings::Config;
 pub use source::{DEFAULT, Sources, from_text};
-pub use study::{PointConfig, StudyConfig};
+pub use study::{PointConfig, StudyConfig, StudySettings};

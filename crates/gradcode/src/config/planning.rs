@@ -9,7 +9,7 @@ use torch_models::{ModelConfig, TorchError};
 
 use super::error::ConfigError;
 use super::settings::{Config, Deadline};
-use super::values::{AllocationMethod, Inject, Scaling, UnitSeconds};
+use super::values::{AllocationMethod, Inject, Ridge, Scaling, UnitSeconds};
 
 impl From<AllocationMethod> for Method {
     fn from(method: AllocationMethod) -> Method {
@@ -36,8 +36,8 @@ pub struct PlanInputs {
     pub straggle_probabilities: Vec<f64>,
     /// The quantizers, whose closed-form phi the design uses.
     pub preset: Preset,
-    /// l, coordinates of the model.
-    pub dimension: usize,
+    /// Coordinates of a message: l, or a block of it.
+    pub message_len: usize,
     /// The scheme and its options.
     pub scheme: SchemeConfig,
     /// Whether messages are unbiased.
@@ -66,10 +66,10 @@ impl PlanInputs {
             partitions: config.partitions,
             straggle_probabilities: straggle_probabilities(config)?,
             preset: config.preset(),
-            dimension,
+            message_len: message_len(config, dimension),
             scheme: scheme_config(config),
             unbiased: config.sends_unbiased(),
-            budget: budget(config, dimension),
+            budget: budget(config, message_len(config, dimension)),
             scaling: match config.budget.scaling {
                 Scaling::Fixed(eta) => gradient_code::Scaling::Factor(eta),
                 Scaling::Balanced(factor) => gradient_code::Scaling::Balanced(factor),
@@ -86,7 +86,7 @@ impl PlanInputs {
     /// # Errors
     /// As [`gradient_code::replan_without`].
     pub fn plan_without(&self, dead: &[usize]) -> Result<Plan, PlanError> {
-        let phi = |bits: u8| self.preset.phi(bits, self.dimension);
+        let phi = |bits: u8| self.preset.phi(bits, self.message_len);
         let setting = Setting {
             partitions: self.partitions,
             straggle_probabilities: &self.straggle_probabilities,
@@ -111,8 +111,25 @@ pub fn scheme_config(config: &Config) -> SchemeConfig {
         assignment: scheme.assignment,
         decoding: scheme.decoding,
         graph: scheme.graph,
+        design: scheme.design,
+        degree: scheme.degree,
+        blocks: scheme.blocks,
+        epsilon: scheme.epsilon,
+        code: scheme.code,
+        ridge: match scheme.ridge {
+            Ridge::Fixed(ridge) => gradient_code::schemes::Ridge::Value(ridge),
+            Ridge::Noise => gradient_code::schemes::Ridge::NOISE,
+        },
+        normalise: scheme.normalise,
         ..SchemeConfig::default()
     }
+}
+
+/// Coordinates of a message about a model of `dimension` coordinates.
+fn message_len(config: &Config, dimension: usize) -> usize {
+    let in_blocks = config.scheme.kind.scheme().options().contains(&"blocks");
+    let blocks = if in_blocks { config.scheme.blocks } else { 1 };
+    dimension.div_ceil(blocks.max(1))
 }
 
 /// The bits that the planner may spend on messages of `dimension` coordinates.

@@ -108,6 +108,7 @@ pub fn resolve(
         data: data(&merged, &layer)?,
         scheme: take!(merged, layer.scheme, "scheme" => Scheme {
             kind, method, allow_idle, construction, load, assignment, decoding, graph,
+            design, degree, blocks, epsilon, code, ridge, normalise,
         }),
         budget: budget(&merged, &layer)?,
         codec: codec(&merged, &layer)?,

@@ -9,9 +9,10 @@ use super::layer::{
     ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    AllocationMethod, Assignment, CodecNorm, CodecPreset, Construction, Decoding, DelayKind,
-    EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, ModelKind, Norm, OneOrMany,
-    OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
+    AllocationMethod, Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction,
+    Decoding, DelayKind, EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, ModelKind, Norm,
+    OneOrMany, OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind, TraceOrder,
+    UnitSeconds,
 };
 
 /// A complete configuration. `default.toml` documents every key.
@@ -163,6 +164,20 @@ pub struct Scheme {
     pub decoding: Decoding,
     /// OD: the graph.
     pub graph: Graph,
+    /// CE-AGC: the assignment.
+    pub design: BlockDesign,
+    /// CE-AGC: partitions per worker; 0 = by the design.
+    pub degree: usize,
+    /// CE-AGC: blocks a gradient is cut into.
+    pub blocks: usize,
+    /// CE-AGC: how far random factors are from +-1.
+    pub epsilon: f64,
+    /// CE-AGC: how messages mix the blocks.
+    pub code: CodeKind,
+    /// CE-AGC: the penalty on large decoding weights.
+    pub ridge: Ridge,
+    /// CE-AGC: divide by the mean coefficient.
+    pub normalise: bool,
 }
 
 /// The bit budget as the user stated it.
@@ -332,6 +347,13 @@ impl Config {
                 assignment: Some(self.scheme.assignment),
                 decoding: Some(self.scheme.decoding),
                 graph: Some(self.scheme.graph),
+                design: Some(self.scheme.design),
+                degree: Some(self.scheme.degree),
+                blocks: Some(self.scheme.blocks),
+                epsilon: Some(self.scheme.epsilon),
+                code: Some(self.scheme.code),
+                ridge: Some(self.scheme.ridge),
+                normalise: Some(self.scheme.normalise),
             },
             budget: self.budget.to_layer(),
             codec: CodecLayer {

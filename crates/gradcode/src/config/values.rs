@@ -8,9 +8,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use gradient_code::schemes::{Assignment, Construction, Decoding, Graph};
+pub use gradient_code::schemes::{
+    Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph,
+};
 pub use scheme_kind::SchemeKind;
-pub use shapes::{Every, OneOrMany, Quantile, Rates, Scaling, UnitSeconds};
+pub use shapes::{Every, OneOrMany, Quantile, Rates, Ridge, Scaling, UnitSeconds};
 
 /// An enum whose variants are written as words in TOML and on the command line.
 macro_rules! words {

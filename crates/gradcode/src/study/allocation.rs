@@ -44,6 +44,7 @@ pub fn run(config: &Config, residual_bits: &[u64]) -> Outcome<Findings> {
         outcome: RunOutcome::Finished,
         series: vec![("objective".into(), objective)],
         facts: vec![("dimension".into(), dimension as f64)],
+        bounds: vec![],
         plan: None,
     })
 }

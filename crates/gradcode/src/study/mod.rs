@@ -2,7 +2,7 @@
 //!
 //! [`run`] is the whole: it opens or resumes `study.h5`, hands the runs that are left to a pool of
 //! threads ([`pool`]) and takes their results in as they come. What a run does depends on the kind of
-//! study: [`training`], [`allocation`].
+//! study: [`training`], [`allocation`], [`decoding_error`].
 //!
 //! Run r of every point takes the seed `seed + r`, which decides everything that is random: data set
 //! and initial point of the convex problems, minibatches, delays, codes, rounding. So the points are
@@ -10,6 +10,7 @@
 //! every run, unless `study.rates = "per-run"`.
 
 mod allocation;
+mod decoding_error;
 mod journal;
 mod pool;
 mod store;
@@ -45,10 +46,23 @@ pub struct Findings {
     pub outcome: RunOutcome,
     /// One value per position.
     pub series: Vec<(String, Vec<f64>)>,
+    /// Theoretical curves, one value per position.
+    pub bounds: Vec<(String, Bound, Vec<f64>)>,
     /// Numbers without a position: loads, bits, bounds, measured errors.
     pub facts: Vec<(String, f64)>,
     /// The plan as JSON, where there is one; kept for the first run.
     pub plan: Option<String>,
+}
+
+/// How a theoretical curve follows from those of the runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It is the same for all.
+    Certain,
+    /// Their mean.
+    Mean,
+    /// The largest value.
+    Largest,
 }
 
 /// One run of one point.
@@ -140,9 +154,9 @@ fn empty_points(study: &StudyConfig) -> Outcome<Vec<Point>> {
                     )
                 }
                 StudyKind::DecodingError => {
-                    return Err(Failure::usage(
-                        "failed to run the study: decoding-error needs scheme ce-agc",
-                    ));
+                    let stragglers = decoding_error::stragglers(point, &study.settings)?;
+                    let at = stragglers.iter().map(|&s| s as f64).collect();
+                    ("stragglers", at)
                 }
             };
             let scheme = point.config.scheme.kind.name();
@@ -178,7 +192,10 @@ fn work(study: &StudyConfig, task: Task, stop: &StopFlag) -> Outcome<Option<Find
     let findings = match study.settings.kind {
         StudyKind::Training => training::run(&config, study.settings.probe, stop),
         StudyKind::Allocation => allocation::run(&config, &study.settings.residual_bits).map(Some),
-        StudyKind::DecodingError => Ok(None),
+        StudyKind::DecodingError => {
+            let stragglers = decoding_error::stragglers(point, &study.settings)?;
+            decoding_error::run(&config, &stragglers, study.settings.sets).map(Some)
+        }
     };
     findings.map_err(|failure| Failure {
         message: format!("{} (run {} of {})", failure.message, task.run, point.name()),

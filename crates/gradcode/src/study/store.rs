@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use run_log::LogError;
 use run_log::study::{Outcome as RunOutcome, Point, Study, StudyLog};
 
-use super::{Findings, Task};
+use super::{Bound, Findings, Task};
 use crate::config::StudyConfig;
 use crate::config::layer::{Layer, dotted};
 use crate::exit::{Failure, Outcome, USAGE};
@@ -115,6 +115,24 @@ impl Store {
         point.record(task.run, findings.outcome, &series)?;
         for (name, value) in &findings.facts {
             point.record_fact(task.run, name, *value)?;
+        }
+        for (name, bound, values) in &findings.bounds {
+            let before = point.bounds.get(name);
+            let done = point.done() as f64;
+            let merged = match (bound, before) {
+                (Bound::Certain, _) | (_, None) => values.clone(),
+                (Bound::Mean, Some(before)) => {
+                    let pairs = before.iter().zip(values);
+                    pairs
+                        .map(|(mean, new)| mean + (new - mean) / done)
+                        .collect()
+                }
+                (Bound::Largest, Some(before)) => {
+                    let pairs = before.iter().zip(values);
+                    pairs.map(|(largest, new)| largest.max(*new)).collect()
+                }
+            };
+            point.bounds.insert(name.clone(), merged);
         }
         // Of a single run its own; of several the spread between them, which holds that as well.
         let of_rounds = point.attributes.get("probe_error_rounds_se").cloned();

@@ -105,6 +105,7 @@ pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Optio
         outcome,
         series: recorder.into_series(),
         facts,
+        bounds: vec![],
         plan: json,
     }))
 }

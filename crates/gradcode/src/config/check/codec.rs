@@ -7,8 +7,8 @@ use super::super::error::ConfigError;
 use super::super::planning;
 use super::super::resolve::Merged;
 use super::super::settings::Config;
-use super::super::values::{CodecPreset, Feedback, Inject};
-use super::{Checked, require};
+use super::super::values::{CodecPreset, Feedback, Inject, Ridge};
+use super::{Checked, non_negative, positive, require};
 
 /// Coordinates to judge a compressor by where the model's size is not known yet.
 const SOME_DIMENSION: usize = 1_000_000;
@@ -144,11 +144,33 @@ pub(super) fn codec(config: &Config, merged: &Merged) -> Checked {
 
 /// Options of schemes that make no sense whatever the scheme.
 pub(super) fn scheme(config: &Config, merged: &Merged) -> Result<(), ConfigError> {
-    let load = config.scheme.load;
+    let scheme = &config.scheme;
     require(
         merged,
         "scheme.load",
-        load.is_finite() && load > 0.0,
+        positive(scheme.load),
         "must be a number above 0",
+    )?;
+    require(
+        merged,
+        "scheme.blocks",
+        scheme.blocks >= 1,
+        "needs at least 1",
+    )?;
+    require(
+        merged,
+        "scheme.epsilon",
+        (0.0..1.0).contains(&scheme.epsilon),
+        "must be at least 0 and below 1",
+    )?;
+    let ridge = match scheme.ridge {
+        Ridge::Fixed(ridge) => ridge,
+        Ridge::Noise => 0.0,
+    };
+    require(
+        merged,
+        "scheme.ridge",
+        non_negative(ridge),
+        "must be a number, at least 0, or \"noise\"",
     )
 }

@@ -300,6 +300,7 @@ fn stored_configurations_are_read_back_unchanged() {
         "scheme.kind = 'sgc'\nscheme.load = 3.5\nscheme.assignment = 'cyclic'\ncodec.preset = 'top-k'\ncodec.entries = 7\n\
          codec.error_feedback = 'lost'\ncodec.shrink = true",
         "scheme.kind = 'coco-ef'\ncodec.group = 512",
+        "scheme.kind = 'ce-agc'\nscheme.ridge = 'noise'\nscheme.code = 'stacked'\nscheme.epsilon = 0.1\nbudget.mean_bits = 3.0",
         "scheme.kind = 'od'\nscheme.graph = 'adjacency'\nscheme.decoding = 'optimal'\nbudget.mean_bits = 3.0",
         "budget.total_bits = 20\nstraggler.model = 'trace'\nstraggler.trace = 'd.csv'\nstraggler.rate = { linspace = [1, 2] }\n\
          data.train_annotations = 'a.json'\ndata.train_images = 'b'\ndeadline.quantile = { q = 0.5 }",

@@ -50,6 +50,15 @@ pub enum Scaling {
     Balanced(f64),
 }
 
+/// `scheme.ridge`: the penalty on large decoding weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ridge {
+    /// The same for all workers.
+    Fixed(f64),
+    /// The variance of each worker's messages.
+    Noise,
+}
+
 /// When something recurs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Every {
@@ -298,6 +307,21 @@ impl<'de> Deserialize<'de> for UnitSeconds {
     }
 }
 
+impl<'de> Deserialize<'de> for Ridge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_of(
+            deserializer,
+            "a number or \"noise\"",
+            &[],
+            |raw| match raw {
+                Raw::Number(value) => Some(Ridge::Fixed(value)),
+                Raw::Word(word) if word == "noise" => Some(Ridge::Noise),
+                _ => None,
+            },
+        )
+    }
+}
+
 fn table<S: Serializer, T: Serialize>(
     serializer: S,
     key: &str,
@@ -343,6 +367,15 @@ impl Serialize for Every {
             Every::Steps(steps) => table(serializer, "steps", steps),
             Every::Seconds(seconds) => table(serializer, "seconds", seconds),
             Every::Never => serializer.serialize_str("never"),
+        }
+    }
+}
+
+impl Serialize for Ridge {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Ridge::Fixed(value) => serializer.serialize_f64(*value),
+            Ridge::Noise => serializer.serialize_str("noise"),
         }
     }
 }
@@ -398,6 +431,8 @@ mod tests {
         round_trip("\"never\"", Every::Never);
         round_trip("\"auto\"", UnitSeconds::Auto);
         round_trip("0.25", UnitSeconds::Fixed(0.25));
+        round_trip("0.5", Ridge::Fixed(0.5));
+        round_trip("\"noise\"", Ridge::Noise);
     }
 
     #[test]
@@ -425,6 +460,7 @@ mod tests {
                 "both `",
             ),
             (read::<UnitSeconds>("\"fast\"").unwrap_err(), "\"auto\""),
+            (read::<Ridge>("\"loud\"").unwrap_err(), "\"noise\""),
             (
                 read::<OneOrMany>("[0.1, \"x\"]").unwrap_err(),
                 "invalid type: string",

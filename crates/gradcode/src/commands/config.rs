@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::{ConfigCheckArgs, ConfigShowArgs};
-use crate::config::{Config, DEFAULT, planning};
+use crate::config::{Config, DEFAULT, PointConfig, StudyConfig, planning};
 use crate::exit::Outcome;
 use crate::output;
 
@@ -22,6 +22,11 @@ pub fn default() -> Outcome {
 /// # Errors
 /// What is wrong with it, exit code 2.
 pub fn check(args: &ConfigCheckArgs) -> Outcome {
+    if args.experiment.scheme.is_none()
+        && let Some(study) = args.experiment.sources().load_study(false)?
+    {
+        return check_study(&study, args);
+    }
     let resolved = load(&args.experiment.sources())?;
     let config = &resolved.config;
     if config.model.architecture.needs_files() {
@@ -42,6 +47,35 @@ pub fn check(args: &ConfigCheckArgs) -> Outcome {
         "{}: valid. {}\n",
         args.experiment.experiment.display(),
         summary(config)
+    ))
+}
+
+fn check_study(study: &StudyConfig, args: &ConfigCheckArgs) -> Outcome {
+    for warning in &study.warnings {
+        eprintln!("gradcode: warning: {warning}");
+    }
+    for point in &study.points {
+        planning::straggle_probabilities(&point.config)?;
+    }
+    let names: Vec<String> = study.points.iter().map(PointConfig::name).collect();
+    let settings = &study.settings;
+    if args.json {
+        return output::json(&json!({
+            "valid": true,
+            "title": study.title,
+            "study": settings.kind,
+            "runs": settings.runs,
+            "points": names,
+            "warnings": study.warnings,
+        }));
+    }
+    output::print(&format!(
+        "{}: valid. A {} study of {} points, {} runs each:\n  {}\n",
+        args.experiment.experiment.display(),
+        settings.kind,
+        names.len(),
+        settings.runs,
+        names.join("\n  "),
     ))
 }
 

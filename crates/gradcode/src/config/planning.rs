@@ -121,7 +121,6 @@ pub fn scheme_config(config: &Config) -> SchemeConfig {
             Ridge::Noise => gradient_code::schemes::Ridge::NOISE,
         },
         normalise: scheme.normalise,
-        ..SchemeConfig::default()
     }
 }
 

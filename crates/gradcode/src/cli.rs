@@ -263,9 +263,9 @@ pub struct DetectArgs {
     /// Show objects of at least this score.
     #[arg(long, value_name = "P", default_value_t = 0.5)]
     pub score: f64,
-    /// Directory for the pictures.
-    #[arg(long, value_name = "DIR", default_value = "pictures")]
-    pub out: PathBuf,
+    /// Directory for the pictures; default: `pictures` in the first RUN.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// `cpu` or `cuda:N`; default: as the run was configured.
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,

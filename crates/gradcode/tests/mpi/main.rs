@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod endings;
+mod every_scheme;
 mod harness;
 mod log;
 mod lost_ranks;

@@ -6,7 +6,7 @@ use super::log::Results;
 
 /// Runs `experiment` in process and on each number of ranks, and compares.
 #[track_caller]
-fn same_everywhere(scratch: &Scratch, experiment: &str, ranks: &[usize]) -> Results {
+pub fn same_everywhere(scratch: &Scratch, experiment: &str, ranks: &[usize]) -> Results {
     let experiment = scratch.file("experiment.toml", experiment);
     let alone = scratch.path("in-process");
     simulate(scratch, &experiment, &alone);

@@ -46,14 +46,18 @@ pub fn run(args: &DetectArgs) -> Outcome {
         .collect::<Outcome<_>>()?;
     let first = &runs[0];
     let subjects = subjects(args, &first.dataset)?;
-    std::fs::create_dir_all(&args.out)
-        .map_err(|error| Failure::environment(format!("create {}", args.out.display()), &error))?;
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| args.runs[0].join("pictures"));
+    std::fs::create_dir_all(&out)
+        .map_err(|error| Failure::environment(format!("create {}", out.display()), &error))?;
     let mut images = Vec::new();
     for (number, subject) in subjects.iter().enumerate() {
         let (panels, found) = look(subject, &runs, args.score)?;
         let stem = subject.path.file_stem().unwrap_or_default();
         let name = format!("{number:02}-{}.svg", stem.to_string_lossy());
-        let file = args.out.join(name);
+        let file = out.join(name);
         let svg = picture::svg(&subject.path, &panels).map_err(|error| {
             Failure::environment(format!("read {}", subject.path.display()), &error)
         })?;

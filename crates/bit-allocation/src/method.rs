@@ -26,7 +26,6 @@ pub enum Method {
     /// number of active workers, most reliable first, a Lagrangian and an equal allocation are
     /// tried and improved by swapping bits; the others stay at their smallest width (idle, where
     /// that is 0).
-    #[serde(rename = "algorithm-1")]
     Algorithm1,
     /// From the smallest widths up (idle, where that is 0), always the step to the next width with
     /// the largest gain per bit. Steps that no longer fit are passed over; should bits be left that
@@ -64,7 +63,7 @@ impl Method {
         match self {
             Self::Exact => "exact",
             Self::Dp => "dp",
-            Self::Algorithm1 => "algorithm-1",
+            Self::Algorithm1 => "algorithm1",
             Self::Greedy => "greedy",
             Self::Continuous => "continuous",
             Self::Equal => "equal",
@@ -113,6 +112,6 @@ mod tests {
             assert_eq!(serde_json::from_str::<Method>(&json).unwrap(), method);
         }
         let message = "best".parse::<Method>().unwrap_err().to_string();
-        assert!(message.contains("\"best\"") && message.contains("exact, dp, algorithm-1"));
+        assert!(message.contains("\"best\"") && message.contains("exact, dp, algorithm1"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Sources;
-use crate::config::values::AllocationMethod;
+use bit_allocation::Method;
 
 /// Coded, quantized distributed training over MPI.
 #[derive(Debug, Parser)]
@@ -229,7 +229,7 @@ pub struct AllocateArgs {
     pub scaling: String,
     /// How: exact, dp, algorithm1, greedy, continuous, equal or brute-force.
     #[arg(long, value_name = "METHOD", default_value = "exact")]
-    pub method: AllocationMethod,
+    pub method: Method,
     /// No worker gets more bits than this.
     #[arg(long, value_name = "BITS", default_value_t = 32, value_parser = clap::value_parser!(u8).range(2..=32))]
     pub max_bits: u8,

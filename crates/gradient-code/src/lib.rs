@@ -78,6 +78,6 @@ pub use prediction::Prediction;
 pub use scaling::Scaling;
 pub use schemes::{
     Assignment, BlockDesign, CodeKind, CompressorTraits, CompressorWidths, Construction, Decoding,
-    Graph, Ridge, RidgeWord, SchemeConfig,
+    Graph, Ridge, SchemeConfig,
 };
 pub use setting::{Budget, Setting, SettingError};

@@ -24,8 +24,7 @@ mod sgd;
 
 pub use allows::{CompressorTraits, CompressorWidths};
 pub use config::{
-    Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph, Ridge, RidgeWord,
-    SchemeConfig,
+    Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph, Ridge, SchemeConfig,
 };
 
 use crate::decoder::Decoder;

@@ -262,7 +262,7 @@ fn a_ridge_trades_residual_for_amplification() {
     }
     assert!(amplification < 0.5);
     // The noise-aware decoder has less error than the plain one on noisy messages.
-    config.ridge = Ridge::NOISE;
+    config.ridge = Ridge::Noise;
     let bayes = planned(&config, 54, 27, 0.25);
     config.ridge = Ridge::Value(0.0);
     let plain = planned(&config, 54, 27, 0.25);
@@ -435,7 +435,7 @@ fn what_is_not_proved_is_not_claimed() {
         4.0
     ));
     // A noise-aware decoder trusts workers with more bits more, which breaks the symmetry.
-    let noise = with(&|c| c.ridge = Ridge::NOISE);
+    let noise = with(&|c| c.ridge = Ridge::Noise);
     assert!(unbiased(&noise, &equal, true, 4.0));
     assert!(!unbiased(&noise, &equal, true, 4.1));
     assert!(unbiased(&good, &equal, true, 4.1));
@@ -659,7 +659,7 @@ fn options_are_written_as_words_and_numbers() {
     let config = read(
         r#"{"kind":"ce-agc","design":"bi-regular","code":"hadamard","ridge":"noise","degree":3}"#,
     );
-    assert_eq!(config.ridge, Ridge::NOISE);
+    assert_eq!(config.ridge, Ridge::Noise);
     assert_eq!(config.design, BlockDesign::BiRegular);
     assert_eq!(read(r#"{"ridge":0.25}"#).ridge, Ridge::Value(0.25));
     assert!(serde_json::from_str::<SchemeConfig>(r#"{"ridge":"much"}"#).is_err());

@@ -39,6 +39,26 @@ pub struct RunReader {
     attributes: BTreeMap<String, AttributeValue>,
 }
 
+/// Opens an HDF5 file, or the file called `name` of a directory, and reads its attributes.
+pub(crate) fn opened(
+    path: &Path,
+    name: &str,
+) -> Result<(PathBuf, File, BTreeMap<String, AttributeValue>), LogError> {
+    let mut path = path.to_owned();
+    if path.is_dir() {
+        path.push(name);
+    }
+    // The operating system's reason is clearer than the library's.
+    fs::File::open(&path).map_err(|source| LogError::Io {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
+    let file = h5::open_readonly(&path).map_err(at(&path))?;
+    let attributes = read_attributes(&file).map_err(at(&path))?;
+    Ok((path, file, attributes))
+}
+
 impl RunReader {
     /// Opens a log, or the `run.h5` of a run directory.
     ///
@@ -47,18 +67,7 @@ impl RunReader {
     /// [`LogError::NotARun`] and [`LogError::SchemaVersion`] if it is another program's, or another
     /// version's.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LogError> {
-        let mut path = path.as_ref().to_owned();
-        if path.is_dir() {
-            path.push("run.h5");
-        }
-        // The operating system's reason is clearer than the library's.
-        fs::File::open(&path).map_err(|source| LogError::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let file = h5::open_readonly(&path).map_err(at(&path))?;
-        let attributes = read_attributes(&file).map_err(at(&path))?;
+        let (path, file, attributes) = opened(path.as_ref(), "run.h5")?;
         if attributes.get("schema") != Some(&SCHEMA.into()) {
             return Err(LogError::NotARun { path });
         }

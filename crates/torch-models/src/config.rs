@@ -69,6 +69,18 @@ impl ModelConfig {
         }
     }
 
+    /// Trainable parameters of the network that tells `classes` apart, the background included; it is
+    /// built, not filled.
+    ///
+    /// # Errors
+    /// When libtorch fails, or the network has no such size.
+    pub fn parameters(&self, classes: usize) -> Result<usize, TorchError> {
+        let store = Store::new(Device::Cpu);
+        self.network(&store, classes)?;
+        let (parameters, _) = store.into_parts();
+        Ok(parameters.iter().map(|one| one.tensor.numel()).sum())
+    }
+
     /// Registers the network's tensors in `store`; it tells `classes` apart, the background included.
     pub(crate) fn network(&self, store: &Store, classes: usize) -> Result<Network, TorchError> {
         let (root, outputs) = (store.root(), classes as i64);

@@ -7,9 +7,9 @@ use bit_allocation::{Allocation, Problem, allocate, utility};
 use serde_json::json;
 
 use crate::cli::AllocateArgs;
-use crate::config::values::AllocationMethod;
 use crate::exit::{Failure, Outcome};
 use crate::output;
+use bit_allocation::Method;
 
 /// Solves b-SP1 (eq 23, 24) with the paper's utility `h(z) = (1 - p) / (p + eta phi(z))`.
 ///
@@ -35,7 +35,7 @@ pub fn run(args: &AllocateArgs) -> Outcome {
         tables,
         total_bits: args.budget,
     };
-    let allocation = allocate(&problem, method.into())
+    let allocation = allocate(&problem, method)
         .map_err(|error| Failure::usage(format!("failed to allocate by {method}: {error}")))?;
     let seconds = start.elapsed().as_secs_f64();
 
@@ -53,7 +53,7 @@ pub fn run(args: &AllocateArgs) -> Outcome {
 }
 
 fn table(
-    method: AllocationMethod,
+    method: Method,
     probabilities: &[f64],
     allocation: &Allocation,
     eta: f64,

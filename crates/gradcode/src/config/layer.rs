@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::{Origins, Place};
 use super::values::{
-    AllocationMethod, Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction,
-    Decoding, DelayKind, EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, ModelKind, Norm,
-    OneOrMany, OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind, StudyKind,
-    StudyRates, TraceOrder, UnitSeconds,
+    Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction, Decoding, DelayKind,
+    EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, Method, ModelKind, Norm, OneOrMany,
+    OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind, StudyKind, StudyRates,
+    TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -93,7 +93,7 @@ section! {
 section! {
     /// `[scheme]`: the gradient code.
     SchemeLayer at "scheme" {
-        kind: SchemeKind, method: AllocationMethod, allow_idle: bool, construction: Construction,
+        kind: SchemeKind, method: Method, allow_idle: bool, construction: Construction,
         load: f64, assignment: Assignment, decoding: Decoding, graph: Graph,
         design: BlockDesign, degree: usize, blocks: usize, epsilon: f64, code: CodeKind, ridge: Ridge, normalise: bool,
     }

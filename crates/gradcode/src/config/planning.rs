@@ -1,29 +1,11 @@
 //! From a configuration to a [`Plan`]: straggle probabilities, the model's size, the scheme's inputs.
 
-use bit_allocation::Method;
 use gradient_code::{Budget, PASSTHROUGH_BITS, Plan, PlanError, SchemeConfig, Setting};
 use gradient_codec::{Preset, Widths};
-use torch_models::models::{cnn::Cnn, ssdlite::SsdLite, tiny_ssd::TinySsd};
-use torch_models::store::Store;
-use torch_models::{ModelConfig, TorchError};
 
 use super::error::ConfigError;
 use super::settings::{Config, Deadline};
-use super::values::{AllocationMethod, Inject, Ridge, Scaling, UnitSeconds};
-
-impl From<AllocationMethod> for Method {
-    fn from(method: AllocationMethod) -> Method {
-        match method {
-            AllocationMethod::Exact => Method::Exact,
-            AllocationMethod::Dp => Method::Dp,
-            AllocationMethod::Algorithm1 => Method::Algorithm1,
-            AllocationMethod::Greedy => Method::Greedy,
-            AllocationMethod::Continuous => Method::Continuous,
-            AllocationMethod::Equal => Method::Equal,
-            AllocationMethod::BruteForce => Method::BruteForce,
-        }
-    }
-}
+use super::values::{Inject, Scaling, UnitSeconds};
 
 /// All that a plan is made from; kept by the master, which plans again when workers are lost.
 #[derive(Clone, Debug)]
@@ -67,7 +49,7 @@ impl PlanInputs {
             straggle_probabilities: straggle_probabilities(config)?,
             preset: config.preset(),
             message_len: message_len(config, dimension),
-            scheme: scheme_config(config),
+            scheme: config.scheme.options.clone(),
             unbiased: config.sends_unbiased(),
             budget: budget(config, message_len(config, dimension)),
             scaling: match config.budget.scaling {
@@ -99,35 +81,14 @@ impl PlanInputs {
     }
 }
 
-/// The scheme and its options.
-pub fn scheme_config(config: &Config) -> SchemeConfig {
-    let scheme = &config.scheme;
-    SchemeConfig {
-        kind: scheme.kind.to_string(),
-        method: scheme.method.into(),
-        allow_idle: scheme.allow_idle,
-        construction: scheme.construction,
-        load: scheme.load,
-        assignment: scheme.assignment,
-        decoding: scheme.decoding,
-        graph: scheme.graph,
-        design: scheme.design,
-        degree: scheme.degree,
-        blocks: scheme.blocks,
-        epsilon: scheme.epsilon,
-        code: scheme.code,
-        ridge: match scheme.ridge {
-            Ridge::Fixed(ridge) => gradient_code::schemes::Ridge::Value(ridge),
-            Ridge::Noise => gradient_code::schemes::Ridge::NOISE,
-        },
-        normalise: scheme.normalise,
-    }
-}
-
 /// Coordinates of a message about a model of `dimension` coordinates.
 fn message_len(config: &Config, dimension: usize) -> usize {
     let in_blocks = config.scheme.kind.scheme().options().contains(&"blocks");
-    let blocks = if in_blocks { config.scheme.blocks } else { 1 };
+    let blocks = if in_blocks {
+        config.scheme.options.blocks
+    } else {
+        1
+    };
     dimension.div_ceil(blocks.max(1))
 }
 
@@ -257,26 +218,9 @@ pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
             });
         }
     };
-    parameter_count(&model, classes).map_err(|error| refused(error.to_string()))
-}
-
-/// Trainable parameters of a network with `classes` outputs, the background included; it is built,
-/// not filled.
-fn parameter_count(model: &ModelConfig, classes: usize) -> Result<usize, TorchError> {
-    let store = Store::new(torch_models::device("cpu", 0)?);
-    let (root, outputs) = (store.root(), classes as i64);
-    match *model {
-        ModelConfig::TinySsd { width, .. } => drop(TinySsd::new(&root, i64::from(width), outputs)?),
-        ModelConfig::SsdLite { norm, .. } => drop(SsdLite::new(&root, outputs, norm)?),
-        // A classifier has no background.
-        ModelConfig::Cnn { width, .. } => drop(Cnn::new(&root, i64::from(width), outputs - 1)?),
-    }
-    Ok(store
-        .into_parts()
-        .0
-        .iter()
-        .map(|parameter| parameter.tensor.numel())
-        .sum())
+    model
+        .parameters(classes)
+        .map_err(|error| refused(error.to_string()))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::settings::{
     Evaluation, Model, Mpi, Optimizer, Round, Scheme, Straggler,
 };
 use super::values::{CodecPreset, Feedback, Loss, ModelKind, Norm, OneOrMany, Rates};
+use gradient_code::SchemeConfig;
 
 /// A configuration with what was noticed on the way.
 #[derive(Clone, Debug)]
@@ -97,6 +98,7 @@ pub fn resolve(
         written: toml::Table::try_from(&layer).unwrap_or_default(),
     };
     let workers = workers(&merged, &layer, worker_ranks)?;
+    let kind = merged.need("scheme.kind", layer.scheme.kind, DEFAULTED)?;
     let config = Config {
         title: layer.title.clone().unwrap_or_else(|| stem.to_owned()),
         seed: merged.need("seed", layer.seed, DEFAULTED)?,
@@ -106,10 +108,13 @@ pub fn resolve(
         out: PathBuf::from(layer.out.clone().unwrap_or_else(|| format!("runs/{stem}"))),
         model: model(&merged, &layer)?,
         data: data(&merged, &layer)?,
-        scheme: take!(merged, layer.scheme, "scheme" => Scheme {
-            kind, method, allow_idle, construction, load, assignment, decoding, graph,
-            design, degree, blocks, epsilon, code, ridge, normalise,
-        }),
+        scheme: Scheme {
+            kind,
+            options: take!(merged, layer.scheme, "scheme" => SchemeConfig {
+                method, allow_idle, construction, load, assignment, decoding, graph,
+                design, degree, blocks, epsilon, code, ridge, normalise,
+            }, kind: kind.to_string()),
+        },
         budget: budget(&merged, &layer)?,
         codec: codec(&merged, &layer)?,
         optimizer: take!(merged, layer.optimizer, "optimizer" => Optimizer {

@@ -9,11 +9,11 @@ use super::layer::{
     ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    AllocationMethod, Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction,
-    Decoding, DelayKind, EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, ModelKind, Norm,
-    OneOrMany, OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind, TraceOrder,
-    UnitSeconds,
+    CodecNorm, CodecPreset, DelayKind, EmptyRound, Every, Feedback, Inject, Labels, Loss,
+    ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind,
+    TraceOrder, UnitSeconds,
 };
+use gradient_code::SchemeConfig;
 
 /// A complete configuration. `default.toml` documents every key.
 ///
@@ -146,38 +146,12 @@ pub struct Data {
 }
 
 /// `[scheme]`
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scheme {
     /// The gradient code.
     pub kind: SchemeKind,
-    /// How the joint scheme allocates bits.
-    pub method: AllocationMethod,
-    /// The joint scheme may leave workers without data.
-    pub allow_idle: bool,
-    /// How OSGC builds its code.
-    pub construction: Construction,
-    /// Redundant baselines: workers per partition, in the mean.
-    pub load: f64,
-    /// SGC family: who holds what.
-    pub assignment: Assignment,
-    /// Schemes that can be decoded in several ways: how.
-    pub decoding: Decoding,
-    /// OD: the graph.
-    pub graph: Graph,
-    /// CE-AGC: the assignment.
-    pub design: BlockDesign,
-    /// CE-AGC: partitions per worker; 0 = by the design.
-    pub degree: usize,
-    /// CE-AGC: blocks a gradient is cut into.
-    pub blocks: usize,
-    /// CE-AGC: how far random factors are from +-1.
-    pub epsilon: f64,
-    /// CE-AGC: how messages mix the blocks.
-    pub code: CodeKind,
-    /// CE-AGC: the penalty on large decoding weights.
-    pub ridge: Ridge,
-    /// CE-AGC: divide by the mean coefficient.
-    pub normalise: bool,
+    /// The keys of all schemes, `kind` among them.
+    pub options: SchemeConfig,
 }
 
 /// The bit budget as the user stated it.
@@ -340,20 +314,20 @@ impl Config {
             data: self.data.to_layer(),
             scheme: SchemeLayer {
                 kind: Some(self.scheme.kind),
-                method: Some(self.scheme.method),
-                allow_idle: Some(self.scheme.allow_idle),
-                construction: Some(self.scheme.construction),
-                load: Some(self.scheme.load),
-                assignment: Some(self.scheme.assignment),
-                decoding: Some(self.scheme.decoding),
-                graph: Some(self.scheme.graph),
-                design: Some(self.scheme.design),
-                degree: Some(self.scheme.degree),
-                blocks: Some(self.scheme.blocks),
-                epsilon: Some(self.scheme.epsilon),
-                code: Some(self.scheme.code),
-                ridge: Some(self.scheme.ridge),
-                normalise: Some(self.scheme.normalise),
+                method: Some(self.scheme.options.method),
+                allow_idle: Some(self.scheme.options.allow_idle),
+                construction: Some(self.scheme.options.construction),
+                load: Some(self.scheme.options.load),
+                assignment: Some(self.scheme.options.assignment),
+                decoding: Some(self.scheme.options.decoding),
+                graph: Some(self.scheme.options.graph),
+                design: Some(self.scheme.options.design),
+                degree: Some(self.scheme.options.degree),
+                blocks: Some(self.scheme.options.blocks),
+                epsilon: Some(self.scheme.options.epsilon),
+                code: Some(self.scheme.options.code),
+                ridge: Some(self.scheme.options.ridge),
+                normalise: Some(self.scheme.options.normalise),
             },
             budget: self.budget.to_layer(),
             codec: CodecLayer {

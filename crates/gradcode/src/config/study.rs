@@ -9,7 +9,7 @@ use super::layer::{Layer, SchemeLayer, Section, StudyLayer};
 use super::origin::{Origins, Place};
 use super::settings::Config;
 use super::source::{Merged, Sources, one_alternative, parse_set};
-use super::values::{AllocationMethod, Every, StudyKind, StudyRates};
+use super::values::{Every, Method, StudyKind, StudyRates};
 
 /// `[study]`
 #[derive(Clone, Debug, PartialEq)]
@@ -340,7 +340,7 @@ impl SchemeEntry {
 
 /// One entry per allocator that is worth comparing.
 fn every_allocator(path: &Path) -> Vec<SchemeEntry> {
-    use AllocationMethod::{Algorithm1, Continuous, Dp, Equal, Exact, Greedy};
+    use Method::{Algorithm1, Continuous, Dp, Equal, Exact, Greedy};
     [Exact, Dp, Algorithm1, Continuous, Greedy, Equal]
         .into_iter()
         .map(|method| SchemeEntry {

@@ -8,11 +8,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use bit_allocation::Method;
 pub use gradient_code::schemes::{
-    Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph,
+    Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph, Ridge,
 };
 pub use scheme_kind::SchemeKind;
-pub use shapes::{Every, OneOrMany, Quantile, Rates, Ridge, Scaling, UnitSeconds};
+pub use shapes::{Every, OneOrMany, Quantile, Rates, Scaling, UnitSeconds};
 
 /// An enum whose variants are written as words in TOML and on the command line.
 macro_rules! words {
@@ -78,23 +79,6 @@ words! {
         Dense = "dense",
         /// The category ids themselves.
         Raw = "raw",
-    }
-    /// `scheme.method` and `allocate --method`
-    AllocationMethod {
-        /// Optimal with proof, for any number of workers.
-        Exact = "exact",
-        /// The paper's dynamic program, eq 25.
-        Dp = "dp",
-        /// The paper's Algorithm 1.
-        Algorithm1 = "algorithm1",
-        /// The largest gain per bit first.
-        Greedy = "greedy",
-        /// The continuous relaxation, rounded.
-        Continuous = "continuous",
-        /// The same for all.
-        Equal = "equal",
-        /// Every combination.
-        BruteForce = "brute-force",
     }
     /// `codec.preset`
     CodecPreset {

@@ -5,7 +5,7 @@ use gradient_code::ce_agc::{CeAgc, decoding_error_study};
 use run_log::study::Outcome as RunOutcome;
 
 use super::{Bound, Findings};
-use crate::config::{Config, PointConfig, StudySettings, planning};
+use crate::config::{Config, PointConfig, StudySettings};
 use crate::exit::{Failure, Outcome};
 
 /// Numbers of stragglers where the study lists none.
@@ -51,7 +51,7 @@ pub fn stragglers(point: &PointConfig, settings: &StudySettings) -> Outcome<Vec<
 pub fn run(config: &Config, stragglers: &[usize], sets: usize) -> Outcome<Findings> {
     let failed = |error: &dyn std::fmt::Display| Failure::usage(format!("failed to {error}"));
     let code = CeAgc::from_config(
-        &planning::scheme_config(config),
+        &config.scheme.options,
         config.workers,
         config.partitions,
         config.seed,

@@ -63,7 +63,7 @@ impl Scheme for CeAgc {
             && config.code == CodeKind::RandomDiagonal
             && config.design != BlockDesign::BiRegular
             && p.windows(2).all(|pair| pair[0] == pair[1])
-            && (config.ridge != Ridge::NOISE || equal(&design.bits))
+            && (config.ridge != Ridge::Noise || equal(&design.bits))
     }
 
     fn design(
@@ -98,7 +98,7 @@ impl CeAgc {
     fn decoder(&self, config: &SchemeConfig, setting: &Setting, bits: &[u8]) -> PerRound {
         match config.ridge {
             Ridge::Value(ridge) => PerRound::least_squares(ridge),
-            Ridge::Word(_) => {
+            Ridge::Noise => {
                 let variance = |&bits: &u8| match bits {
                     0 => 0.0,
                     bits => setting.variance(bits),

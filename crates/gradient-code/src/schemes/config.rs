@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bit_allocation::Method;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Which scheme, and its options. Options that a scheme does not list in
 /// [`Scheme::options`](super::Scheme::options) are ignored by it.
@@ -177,27 +177,59 @@ pub enum CodeKind {
     Stacked,
 }
 
-/// The penalty on large decoding weights ([`crate::PerRound`]).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+/// The penalty on large decoding weights ([`crate::PerRound`]). Written as a number, or `"noise"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ridge {
     /// The same for all workers; 0 for none.
     Value(f64),
-    /// What the variance of each worker's messages asks for.
-    Word(RidgeWord),
-}
-
-/// The word that stands for a ridge that depends on the messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RidgeWord {
-    /// `phi(z_i) ||B(:,i)||^2`.
+    /// What the variance of each worker's messages asks for: `phi(z_i) ||B(:,i)||^2`.
     Noise,
 }
 
-impl Ridge {
-    /// The quantizer's variance.
-    pub const NOISE: Self = Self::Word(RidgeWord::Noise);
+const NOISE: &str = "noise";
+
+impl Serialize for Ridge {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Value(value) => serializer.serialize_f64(*value),
+            Self::Noise => serializer.serialize_str(NOISE),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Ridge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RidgeVisitor)
+    }
+}
+
+struct RidgeVisitor;
+
+impl de::Visitor<'_> for RidgeVisitor {
+    type Value = Ridge;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a number or \"{NOISE}\"")
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Ridge, E> {
+        Ok(Ridge::Value(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Ridge, E> {
+        Ok(Ridge::Value(value as f64))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Ridge, E> {
+        Ok(Ridge::Value(value as f64))
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Ridge, E> {
+        match word {
+            NOISE => Ok(Ridge::Noise),
+            _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
+        }
+    }
 }
 
 impl Default for Ridge {

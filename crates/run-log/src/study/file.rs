@@ -12,7 +12,6 @@
 //! ```
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use hdf5::types::VarLenUnicode;
@@ -22,7 +21,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{Outcome, Point, STUDY_FORMAT, STUDY_VERSION, Series, Study};
 use crate::h5::{self, H5Result, at, set_attribute, text};
-use crate::reader::{read_attributes, read_text};
+use crate::reader::{opened, read_attributes, read_text};
 use crate::{AttributeValue, LogError};
 
 /// Attributes of a point that are fields of [`Point`].
@@ -171,18 +170,7 @@ impl Study {
     /// damaged, [`LogError::NotAStudy`] and [`LogError::StudyVersion`] if it is something else or
     /// another version's.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LogError> {
-        let mut path = path.as_ref().to_owned();
-        if path.is_dir() {
-            path.push("study.h5");
-        }
-        // The operating system's reason is clearer than the library's.
-        fs::File::open(&path).map_err(|source| LogError::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let file = h5::open_readonly(&path).map_err(at(&path))?;
-        let attributes = read_attributes(&file).map_err(at(&path))?;
+        let (path, file, attributes) = opened(path.as_ref(), "study.h5")?;
         if attributes.get("format") != Some(&STUDY_FORMAT.into()) {
             return Err(LogError::NotAStudy { path });
         }

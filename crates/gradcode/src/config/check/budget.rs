@@ -80,7 +80,7 @@ pub(super) fn budget(config: &Config, merged: &Merged) -> Checked {
     };
     require(merged, key, positive(stated), "must be a number above 0")?;
     let total = config.total_bits().unwrap_or(0);
-    let idle = config.scheme.kind.is(SchemeKind::JOINT) && config.scheme.allow_idle;
+    let idle = config.scheme.kind.is(SchemeKind::JOINT) && config.scheme.options.allow_idle;
     let least = if idle { min_bits } else { min_bits * workers };
     let most = u64::from(budget.max_bits) * workers;
     // The range in the terms of the key that was set.

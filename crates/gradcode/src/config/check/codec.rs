@@ -46,9 +46,9 @@ impl Config {
     }
 
     fn pair_with(&self, dimension: usize, feedback: Feedback) -> Result<(), String> {
-        let inputs = planning::scheme_config(self);
+        let inputs = &self.scheme.options;
         let traits = self.compressor_traits(dimension, feedback);
-        self.scheme.kind.scheme().allows(&inputs, &traits)
+        self.scheme.kind.scheme().allows(inputs, &traits)
     }
 
     fn compressor_traits(&self, dimension: usize, feedback: Feedback) -> CompressorTraits {
@@ -144,7 +144,7 @@ pub(super) fn codec(config: &Config, merged: &Merged) -> Checked {
 
 /// Options of schemes that make no sense whatever the scheme.
 pub(super) fn scheme(config: &Config, merged: &Merged) -> Result<(), ConfigError> {
-    let scheme = &config.scheme;
+    let scheme = &config.scheme.options;
     require(
         merged,
         "scheme.load",
@@ -164,7 +164,7 @@ pub(super) fn scheme(config: &Config, merged: &Merged) -> Result<(), ConfigError
         "must be at least 0 and below 1",
     )?;
     let ridge = match scheme.ridge {
-        Ridge::Fixed(ridge) => ridge,
+        Ridge::Value(ridge) => ridge,
         Ridge::Noise => 0.0,
     };
     require(

@@ -50,15 +50,6 @@ pub enum Scaling {
     Balanced(f64),
 }
 
-/// `scheme.ridge`: the penalty on large decoding weights.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Ridge {
-    /// The same for all workers.
-    Fixed(f64),
-    /// The variance of each worker's messages.
-    Noise,
-}
-
 /// When something recurs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Every {
@@ -307,21 +298,6 @@ impl<'de> Deserialize<'de> for UnitSeconds {
     }
 }
 
-impl<'de> Deserialize<'de> for Ridge {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        one_of(
-            deserializer,
-            "a number or \"noise\"",
-            &[],
-            |raw| match raw {
-                Raw::Number(value) => Some(Ridge::Fixed(value)),
-                Raw::Word(word) if word == "noise" => Some(Ridge::Noise),
-                _ => None,
-            },
-        )
-    }
-}
-
 fn table<S: Serializer, T: Serialize>(
     serializer: S,
     key: &str,
@@ -371,15 +347,6 @@ impl Serialize for Every {
     }
 }
 
-impl Serialize for Ridge {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Ridge::Fixed(value) => serializer.serialize_f64(*value),
-            Ridge::Noise => serializer.serialize_str("noise"),
-        }
-    }
-}
-
 impl Serialize for UnitSeconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -391,6 +358,7 @@ impl Serialize for UnitSeconds {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Ridge;
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -431,7 +399,7 @@ mod tests {
         round_trip("\"never\"", Every::Never);
         round_trip("\"auto\"", UnitSeconds::Auto);
         round_trip("0.25", UnitSeconds::Fixed(0.25));
-        round_trip("0.5", Ridge::Fixed(0.5));
+        round_trip("0.5", Ridge::Value(0.5));
         round_trip("\"noise\"", Ridge::Noise);
     }
 

@@ -151,7 +151,9 @@ impl Prediction {
 /// Without rounding `E||Z (B R - F)||_F^2 <= ||Z||_2^2 E||B R - F||_F^2`, and `||Z||_2^2 <= sum_j
 /// ||g_j||^2 <= n`. Rounding adds `sum_i phi_i E[||f_i||^2 ||R(i,:)||^2]` if it is unbiased, with
 /// `||f_i||^2 <= ||B(:,i)||^2 load_i`; if it is not, the roots of all terms add up (Minkowski). The
-/// expectations are Monte Carlo over who is late; three standard errors are added to the first.
+/// expectations are Monte Carlo over who is late; three standard errors are added to the first. The noise of
+/// coset codes without a ridge has such heavy tails that no number of rounds would do
+/// ([`crate::designs::coset()`]): for them this is an order of magnitude at best.
 fn per_round_bound(
     code: &Code,
     decoder: &PerRound,

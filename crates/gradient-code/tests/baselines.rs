@@ -113,6 +113,16 @@ fn stochastic_gradient_coding() {
             }
         }
     }
+    // A run that asked for balance goes on when a worker is lost.
+    let scheme = SchemeConfig {
+        assignment: Assignment::PairwiseBalanced,
+        ..SchemeConfig::new("sgc")
+    };
+    let budget = Budget::mean(5.0, 4, 2, 16);
+    let rest = replan_without(&[1], &scheme, &setting(&p, 3, 0), &budget, None);
+    let rest = rest.expect("three are left");
+    assert!(rest.unassigned().is_empty() && rest.prediction.unbiased);
+    assert_eq!(rest.prediction.computation_load, 2.0);
     // Otherwise it depends on the seed.
     let random = |seed| {
         let plan = planned(&SchemeConfig::new("sgc"), &setting(&[0.5; 12], 12, seed));
@@ -331,6 +341,10 @@ fn impossible_parameters_name_the_nearest() {
         ),
         (
             refused(&graph(Graph::Edges, 4.0), 4),
+            "nearest possible: load 4 with 5 partitions",
+        ),
+        (
+            refused(&graph(Graph::Edges, 1e300), 9),
             "nearest possible: load 4 with 5 partitions",
         ),
         (

@@ -626,6 +626,7 @@ fn impossible_settings_are_explained() {
         })
     };
     assert!(regular(&|c| c.blocks = 0).contains("number of blocks"));
+    assert!(regular(&|c| c.blocks = 3_000_000_000).contains("within 1 and 1024"));
     assert!(regular(&|c| c.epsilon = 1.0).contains("lie in [0, 1)"));
     assert!(regular(&|c| c.degree = 11).contains("10 partitions"));
     assert!(regular(&|c| c.ridge = Ridge::Value(-1.0)).contains("ridge"));

@@ -5,6 +5,9 @@ use crate::ce_agc::hadamard;
 use crate::designs::{self, DesignError, RegularAssignment};
 use crate::schemes::{BlockDesign, CodeKind, SchemeConfig};
 
+/// More of them only exhaust the memory: `m n` block gradients cannot come out of `k` messages.
+const MOST_BLOCKS: usize = 1024;
+
 /// How the blocks are mixed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Construction {
@@ -32,21 +35,21 @@ impl CeAgc {
     /// The code with `blocks` blocks on this assignment.
     ///
     /// # Errors
-    /// [`DesignError::Parameter`] for 0 blocks, or an `epsilon` outside of `[0, 1)`;
+    /// [`DesignError::Parameter`] for 0 blocks or more than 1024, or an `epsilon` outside of `[0, 1)`;
     /// [`DesignError::Hadamard`] if that construction does not fit the sizes.
     pub fn new(
         assignment: RegularAssignment,
         blocks: usize,
         construction: Construction,
     ) -> Result<Self, DesignError> {
-        if blocks == 0 {
+        let (workers, partitions) = (assignment.workers(), assignment.partitions());
+        if !(1..=MOST_BLOCKS).contains(&blocks) {
             return Err(DesignError::Parameter {
                 what: "number of blocks",
-                value: 0.0,
-                rule: "be at least 1",
+                value: blocks as f64,
+                rule: "lie within 1 and 1024",
             });
         }
-        let (workers, partitions) = (assignment.workers(), assignment.partitions());
         match construction {
             Construction::RandomDiagonal { epsilon } if !(0.0..1.0).contains(&epsilon) => {
                 return Err(DesignError::Parameter {

@@ -5,12 +5,13 @@
 //! `A_u v_u = 1` and `A_u v_w = 0` for `u != w`. Then `B v_u = f_u`: with `R = [v_1 .. v_m]` everything is
 //! recovered when nobody is late.
 //!
-//! The paper leaves the vectors open. Here they are Gaussian combinations of a basis of the null space
-//! of the codes before (all of space for the first), drawn again if a partition's part is nearly 0,
-//! which would make its coefficients huge.
+//! The paper leaves the vectors open. Here they are standard Gaussian vectors projected onto the null
+//! space of the codes before (all of space for the first), drawn again if a partition's part is nearly 0,
+//! which would make its coefficients huge. A projection does not depend on the basis that LAPACK finds,
+//! which is another one on every machine.
 
 use counter_rng::CounterRng;
-use ndarray::{Array2, s};
+use ndarray::{Array1, Array2, s};
 use ndarray_linalg::{JobSvd, SVDDC};
 use rand_distr::{Distribution, StandardNormal};
 
@@ -62,7 +63,7 @@ pub fn construct(
         let basis = null_space(&stacked.slice(s![..u * k, ..]).to_owned())
             .ok_or(DesignError::NullSpace { block: u })?;
         let vector = (0..ATTEMPTS)
-            .map(|_| combination(&basis, &mut rng))
+            .map(|_| projection(&basis, &mut rng))
             .find(|vector| {
                 let total: f64 = vector.iter().map(|v| v * v).sum();
                 let average = total * assignment.copies() as f64 / n as f64;
@@ -115,16 +116,12 @@ fn null_space(matrix: &Array2<f64>) -> Option<Array2<f64>> {
     Some(vt?.slice(s![rank.., ..]).to_owned())
 }
 
-/// A Gaussian combination of the rows.
-fn combination(basis: &Array2<f64>, rng: &mut CounterRng) -> Vec<f64> {
-    let mut sum = vec![0.0; basis.ncols()];
-    for row in basis.rows() {
-        let weight: f64 = StandardNormal.sample(rng);
-        for (sum, value) in sum.iter_mut().zip(row) {
-            *sum += weight * value;
-        }
-    }
-    sum
+/// A standard Gaussian vector, projected onto the span of the orthonormal rows.
+fn projection(basis: &Array2<f64>, rng: &mut CounterRng) -> Vec<f64> {
+    let drawn: Array1<f64> = (0..basis.ncols())
+        .map(|_| StandardNormal.sample(rng))
+        .collect();
+    basis.t().dot(&basis.dot(&drawn)).to_vec()
 }
 
 #[cfg(test)]

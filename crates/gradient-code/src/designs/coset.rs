@@ -12,6 +12,11 @@ const DESIGN: &str = "coset bipartite graph";
 /// not just signs and `m` blocks is invertible (Prop. 1), so the gradient is recovered exactly when
 /// nobody is late. Other parameters are built as well: [`RegularAssignment`] claims nothing about them.
 ///
+/// A square matrix with a continuous law is near a singular one too often for `||R||_F^2` to have a mean
+/// (its tail falls like the inverse root): with rounded messages and no ridge the expected error is
+/// infinite, and what a plan estimates for it is as large as the worst of the rounds it drew. A ridge bounds
+/// it.
+///
 /// # Errors
 /// [`DesignError::Sizes`] if the workers are not a multiple of the partitions,
 /// [`DesignError::Degree`] if `degree` is not between 1 and the number of partitions.

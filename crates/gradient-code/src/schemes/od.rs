@@ -128,8 +128,8 @@ impl Od {
     }
 }
 
-/// The nearest possible loads with these workers and partitions; if there are none, the nearest numbers
-/// of partitions with this load.
+/// The nearest possible load with these workers and partitions; if there is none, the nearest numbers of
+/// partitions with this load or one that is near.
 fn nearest(config: &SchemeConfig, workers: usize, partitions: usize) -> String {
     let fits = |n: usize, d: usize| {
         let edges = n * d == 2 * workers && config.graph != Graph::Adjacency;
@@ -144,14 +144,12 @@ fn nearest(config: &SchemeConfig, workers: usize, partitions: usize) -> String {
         return format!("load {load}");
     }
     // Some load always fits n = k or n = 2 k / d.
-    let degree = (config.load.round().max(1.0)) as usize;
+    let degree = config.load.round().max(1.0).min(2.0 * workers as f64) as usize;
     let mut other: Vec<(usize, usize)> = (2..=2 * workers)
         .flat_map(|n| {
-            let loads = [degree.saturating_sub(1), degree, degree + 1];
-            loads
-                .into_iter()
-                .filter(move |&d| fits(n, d))
-                .map(move |d| (n, d))
+            let near = [degree - 1, degree, degree + 1];
+            let loads = near.into_iter().chain([2 * workers / n, n - 1]);
+            loads.filter(move |&d| fits(n, d)).map(move |d| (n, d))
         })
         .collect();
     other.sort_by_key(|&(n, d)| (d.abs_diff(degree), n.abs_diff(partitions)));

@@ -5,7 +5,8 @@
 //! `1 - p_i` is how Song & Choi 2026 run it with different ones.
 //!
 //! Which workers: pairwise balanced where such an assignment is known, drawn uniformly otherwise
-//! ([`crate::assignment`] says how rarely the former), or cyclic. `d_j` is the load rounded up or
+//! ([`crate::assignment`] says how rarely the former), or cyclic. Where workers have died and the rest
+//! cannot be balanced any more, the assignment is drawn. `d_j` is the load rounded up or
 //! down such that the mean is exact, and the number of living workers if there are fewer. (The
 //! authors' runs draw `d_j` from 0 to 4; a partition with `d_j = 0` would be lost.) Equal bits.
 
@@ -65,14 +66,22 @@ fn holders(
     let load = checked_load(scheme, config.load, 1.0, setting)?;
     let alive = setting.alive();
     let sizes = sizes(n, load);
-    let balanced = || {
+    let among = |load: f64, workers: &[usize]| {
         let whole = load.fract() == 0.0;
-        whole.then(|| pairwise_balanced(n, load as usize, &alive))?
+        whole.then(|| pairwise_balanced(n, load as usize, workers))?
     };
+    let balanced = || among(load, &alive);
+    let everybody: Vec<usize> = (0..setting.straggle_probabilities.len()).collect();
     Ok(match config.assignment {
         Assignment::Cyclic => cyclic(&sizes, &alive),
         Assignment::Random => drawn(&sizes, &alive, setting),
         Assignment::Auto => balanced().unwrap_or_else(|| drawn(&sizes, &alive, setting)),
+        // A run goes on without some of them.
+        Assignment::PairwiseBalanced
+            if alive.len() < everybody.len() && among(config.load, &everybody).is_some() =>
+        {
+            balanced().unwrap_or_else(|| drawn(&sizes, &alive, setting))
+        }
         Assignment::PairwiseBalanced => balanced().ok_or_else(|| PlanError::Parameters {
             scheme: scheme.to_owned(),
             load,

@@ -135,9 +135,9 @@ Examples:
   gradcode simulate study.toml                                 all of it; run it again to go on
 
 A file with a [[scheme]] list, [sweep] or [study] is a study: every run of every point goes into
-OUT/study.h5, with means and standard errors; `gradcode report --compare OUT` draws it. Run r takes the
-seed `seed + r` at every point, so the schemes meet the same data and the same stragglers. A study that
-was stopped is resumed by the same command; more --runs are added to a finished one.
+OUT/study.h5, with means and standard errors; `gradcode report --compare OUT` draws it. Run r takes
+the seed `seed + r` at every point, so the schemes meet the same data and the same stragglers. A
+study that was stopped is resumed by the same command; more --runs are added to a finished one.
 
 A simulated run and an MPI run of the same experiment with inject = \"erase\" give the same losses
 to the last bit.")]

@@ -201,7 +201,7 @@ fn single_experiments_refuse_a_study_and_pick_from_it() {
     let scratch = Scratch::new(TINY);
     let error = failure(USAGE, &scratch.command("plan", &[]).output().unwrap());
     assert!(
-        error.contains("it is a study of joint, stochastic, coco-ef, ce-agc"),
+        error.contains("it is a study of `joint`, `stochastic`, `coco-ef`, `ce-agc`"),
         "{error}"
     );
     assert!(error.contains("--scheme LABEL"), "{error}");

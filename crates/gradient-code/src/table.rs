@@ -60,7 +60,14 @@ impl fmt::Display for Plan {
                 .iter()
                 .copied()
                 .fold(f64::NEG_INFINITY, f64::max);
-            writeln!(f, "in the mean a partition counts {least:.4} to {most:.4}")?;
+            if (least - 1.0).abs().max((most - 1.0).abs()) < 1e-9 {
+                writeln!(
+                    f,
+                    "in the mean a partition counts 1: only messages are biased"
+                )?;
+            } else {
+                writeln!(f, "in the mean a partition counts {least:.4} to {most:.4}")?;
+            }
         }
         let unassigned = self.unassigned().len();
         if unassigned > 0 {

@@ -398,10 +398,7 @@ impl Learner for ConvexProblem {
 
     fn describe(&self) -> Description {
         Description {
-            model: format!(
-                "{}, {} parameters",
-                self.config.objective, self.config.dimension
-            ),
+            model: self.config.objective.to_string(),
             parameters: self.config.dimension,
             training_samples: self.config.samples as usize,
             validation_samples: 0,

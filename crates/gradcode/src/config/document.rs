@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 use super::layer::{Layer, SchemeLayer, StudyLayer};
 use super::origin::Place;
+use super::source::plain;
 use super::values::SchemeKind;
 
 /// What an experiment file says.
@@ -113,7 +114,7 @@ impl<'a> Reader<'a> {
         error.set_input(Some(self.text));
         ConfigError::Parse {
             path: self.path.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
+            message: plain(error.to_string().trim_end()),
         }
     }
 
@@ -279,7 +280,7 @@ impl SweepKey {
                 "line {}: sweep.{} = {value}: {}",
                 self.line,
                 self.key,
-                error.message()
+                plain(error.message())
             ),
         })
     }

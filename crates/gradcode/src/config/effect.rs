@@ -35,6 +35,7 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
     let quantizes = config.quantizes();
     let spends_bits = config.spends_bits();
     let no_choice = match quantizes {
+        true if config.codec.entries > 0 => "codec.entries, which says what is sent".to_owned(),
         true => format!(
             "codec.preset = \"{}\", which has one width",
             config.codec.preset

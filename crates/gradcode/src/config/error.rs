@@ -74,7 +74,7 @@ pub enum ConfigError {
     },
     /// A study where a single experiment is wanted.
     #[error("use {} as one experiment: it is a study{}", path.display(),
-        if labels.is_empty() { String::new() } else { format!(" of {}", labels.join(", ")) })]
+        if labels.is_empty() { String::new() } else { format!(" of {}", quoted(labels)) })]
     IsStudy {
         /// The file.
         path: PathBuf,
@@ -123,6 +123,12 @@ pub enum ConfigError {
         /// What would be valid.
         valid: String,
     },
+}
+
+/// `a`, `b`, `c`: labels may have commas in them.
+pub fn quoted<T: fmt::Display>(labels: &[T]) -> String {
+    let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+    labels.join(", ")
 }
 
 struct Pair<'a>(&'a [(String, Origin); 2]);

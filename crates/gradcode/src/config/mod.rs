@@ -23,7 +23,7 @@ pub mod source;
 pub mod study;
 pub mod values;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, quoted};
 pub use resolve::Resolved;
 pub use settings::Config;
 pub use source::{DEFAULT, Sources, from_text};

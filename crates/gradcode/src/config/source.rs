@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::document::{Document, SchemeEntry};
-use super::error::ConfigError;
+use super::error::{ConfigError, quoted};
 use super::layer::Layer;
 use super::origin::{Origins, Place};
 use super::resolve::{self, Resolved};
@@ -126,7 +126,7 @@ impl Sources {
                 message: format!(
                     "there is no scheme `{}`; its labels are {}",
                     label.as_deref().unwrap_or_default(),
-                    labels.join(", ")
+                    quoted(&labels)
                 ),
             }),
         }
@@ -194,7 +194,7 @@ impl Merged {
 fn parse(text: &str, path: &Path) -> Result<Layer, ConfigError> {
     toml::from_str(text).map_err(|error| ConfigError::Parse {
         path: path.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
+        message: plain(error.to_string().trim_end()),
     })
 }
 
@@ -265,12 +265,26 @@ pub(super) fn parse_set<T: DeserializeOwned>(argument: &str) -> Result<T, Config
             Ok(layer) => return Ok(layer),
             // It was no TOML value, so what is wrong with the word is what counts.
             Err(second) if toml::from_str::<toml::Table>(&format!("{key} = {value}")).is_err() => {
-                return Err(error(second.message().to_owned()));
+                return Err(error(plain(second.message())));
             }
             Err(_) => {}
         }
     }
-    Err(error(first.message().to_owned()))
+    Err(error(plain(first.message())))
+}
+
+/// What was expected, in the words of configurations instead of Rust's.
+pub(super) fn plain(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let expected = match expected.split_once(|c: char| c.is_whitespace()) {
+        None if matches!(expected, "u8" | "u32" | "u64" | "usize") => "a whole number from 0",
+        None if matches!(expected, "f32" | "f64") => "a number",
+        Some(("struct", name)) if !name.contains(char::is_whitespace) => "a table",
+        _ => expected,
+    };
+    format!("{found}, expected {expected}")
 }
 
 #[cfg(test)]

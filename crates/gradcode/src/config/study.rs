@@ -63,11 +63,7 @@ pub struct PointConfig {
 impl PointConfig {
     /// Label and swept values, for messages.
     pub fn name(&self) -> String {
-        let mut name = self.label.clone();
-        for (key, value) in &self.sweep {
-            name.push_str(&format!(", {key} = {value}"));
-        }
-        name
+        named(&self.label, &self.sweep)
     }
 }
 
@@ -81,7 +77,7 @@ impl Sources {
         if !document.is_study() && !force {
             return Ok(None);
         }
-        let settings = self.study_settings(&document, &place)?;
+        let (settings, idle) = self.study_settings(&document, &place)?;
         let sweep = self.named_sweep(&document, &place)?;
         let entries = match settings.kind {
             StudyKind::Allocation if document.schemes.is_empty() => {
@@ -107,7 +103,7 @@ impl Sources {
             settings,
             points: points.clone(),
             toml,
-            warnings: common_warnings(&seen),
+            warnings: [idle, common_warnings(&seen)].concat(),
         }))
     }
 
@@ -136,19 +132,12 @@ impl Sources {
                 (key.key.clone(), json)
             })
             .collect();
-        let named = |label: &str| {
-            let mut name = label.to_owned();
-            for (key, value) in &swept {
-                name.push_str(&format!(", {key} = {value}"));
-            }
-            name
-        };
-        let label = entry.label.clone();
         let resolved = self.resolve(merged).map_err(|source| ConfigError::Point {
-            point: named(label.as_deref().unwrap_or("one of the points")),
+            point: named(&entry.name(), &swept),
             source: Box::new(source),
         })?;
-        let label = label.unwrap_or_else(|| resolved.config.scheme.kind.to_string());
+        let kind = resolved.config.scheme.kind;
+        let label = entry.label.clone().unwrap_or_else(|| kind.to_string());
         let point = PointConfig {
             label,
             sweep: swept,
@@ -157,11 +146,12 @@ impl Sources {
         Ok((point, resolved.warnings))
     }
 
+    /// `[study]`, and warnings about keys in it that have no effect.
     fn study_settings(
         &self,
         document: &Document,
         place: &Place,
-    ) -> Result<StudySettings, ConfigError> {
+    ) -> Result<(StudySettings, Vec<String>), ConfigError> {
         let mut layer = StudyLayer::default();
         let mut origins = Origins::default();
         layer.overlay(
@@ -194,13 +184,49 @@ impl Sources {
             sets: at_least_one("study.sets", layer.sets.unwrap_or(20))?,
             residual_bits: layer.residual_bits.unwrap_or_default(),
         };
+        let positions = settings.stragglers.iter().map(|&count| count as u64);
+        for (key, list) in [
+            ("study.stragglers", positions.collect()),
+            ("study.residual_bits", settings.residual_bits.clone()),
+        ] {
+            if !list.is_sorted_by(|a, b| a < b) {
+                return Err(ConfigError::Invalid {
+                    key: key.into(),
+                    value: format!("{list:?}"),
+                    origin: origins.of(key),
+                    valid: "must rise from one to the next".into(),
+                });
+            }
+        }
         if settings.kind == StudyKind::Allocation && settings.residual_bits.is_empty() {
             return Err(ConfigError::Missing {
                 key: "study.residual_bits".into(),
                 valid: "the budgets Z_res to allocate, for instance [50, 100, 150, 200]".into(),
             });
         }
-        Ok(settings)
+        let (listed, budgets) = (&settings.stragglers, &settings.residual_bits);
+        let wanted = [
+            ("study.probe", settings.probe > 0, StudyKind::Training),
+            (
+                "study.stragglers",
+                !listed.is_empty(),
+                StudyKind::DecodingError,
+            ),
+            (
+                "study.residual_bits",
+                !budgets.is_empty(),
+                StudyKind::Allocation,
+            ),
+        ];
+        let idle = wanted
+            .into_iter()
+            .filter(|(_, wanted, kind)| *wanted && *kind != settings.kind)
+            .map(|(key, ..)| {
+                let (origin, kind) = (origins.of(key), settings.kind);
+                format!("`{key}` ({origin}) has no effect with study.kind = \"{kind}\"")
+            })
+            .collect();
+        Ok((settings, idle))
     }
 
     /// The swept keys by their full names; none may be set by `--set` as well.
@@ -219,6 +245,18 @@ impl Sources {
         for key in &sweep {
             if !seen.insert(key.key.clone()) {
                 return Err(self.study_error(format!("`{}` is swept twice", key.key)));
+            }
+            let instead = match key.key.as_str() {
+                "scheme.kind" => "list schemes as [[scheme]]",
+                "seed" => "run r takes seed + r; study.runs says how many",
+                "title" | "out" => "a study has one",
+                _ => "",
+            };
+            if !instead.is_empty() {
+                return Err(self.study_error(format!(
+                    "line {} sweeps `{}`, which is not possible: {instead}",
+                    key.line, key.key
+                )));
             }
             let set_too = |argument: &&String| {
                 argument
@@ -358,6 +396,14 @@ fn every_allocator(path: &Path) -> Vec<SchemeEntry> {
         .collect()
 }
 
+fn named(label: &str, sweep: &[(String, serde_json::Value)]) -> String {
+    let mut name = label.to_owned();
+    for (key, value) in sweep {
+        name.push_str(&format!(", {key} = {value}"));
+    }
+    name
+}
+
 /// Indices of every combination of the swept values, the last key fastest; one empty combination
 /// without keys.
 fn combinations(sweep: &[SweepKey]) -> Vec<Vec<usize>> {
@@ -378,6 +424,12 @@ fn combinations(sweep: &[SweepKey]) -> Vec<Vec<usize>> {
 fn check_labels(points: &[PointConfig], path: &Path) -> Result<(), ConfigError> {
     let mut seen = BTreeSet::new();
     for point in points {
+        if point.label.trim().is_empty() {
+            return Err(ConfigError::Study {
+                path: path.to_owned(),
+                message: "a label is empty; without one a [[scheme]] is called by its kind".into(),
+            });
+        }
         if !seen.insert(point.name()) {
             return Err(ConfigError::Study {
                 path: path.to_owned(),

@@ -24,19 +24,20 @@ use crate::output;
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = "\
 Examples:
-  gradcode report runs/quickstart                             one run: quality, time, traffic, workers
-  gradcode report runs/a runs/b --svg figures                 two runs side by side, and their figures
-  gradcode report runs/a --csv --series loss,bits_up          for other programs
-  gradcode report --compare study.h5                          schemes of a study, at equal bits
-  gradcode report --compare study.h5 --svg figures            loss against iterations, bits, swept keys
+  gradcode report runs/quickstart                       one run: quality, time, traffic, workers
+  gradcode report runs/a runs/b --svg figures           two runs side by side, and their figures
+  gradcode report runs/a --csv --series loss,bits_up    for other programs
+  gradcode report --compare study.h5                    schemes of a study, at equal bits
+  gradcode report --compare study.h5 --svg figures      loss against iterations, bits, swept keys
   gradcode report --compare study.h5 --baseline SGC --target 0.38
   gradcode report --compare study.h5 --x bits --y accuracy --svg figures --csv=points.csv
 
-A study (study.h5) holds many runs of many schemes, as `gradcode simulate` writes it from [[scheme]]
-lists and [sweep]. The table gives the mean and its standard error over the runs. The result at equal
-bits and the bits until a result are interpolated between the evaluations of each run; their currency
-is the quantized gradients that the master received, or with --x bits-offered what all workers would
-have sent. A mean over runs of which some diverged is left out, for it would flatter.")]
+A study (study.h5) holds many runs of many schemes, as `gradcode simulate` writes it from
+[[scheme]] lists and [sweep]. The table gives the mean and its standard error over the runs. The
+result at equal bits and the bits until a result are interpolated between the evaluations of each
+run; their currency is the quantized gradients that the master received, or with --x bits-offered
+what all workers would have sent. A mean over runs of which some diverged is left out, for it would
+flatter.")]
 pub struct ReportArgs {
     /// Logs (run.h5), studies (study.h5) or the directories they are in; several are shown side by
     /// side.
@@ -148,7 +149,7 @@ fn failure(error: LogError) -> Failure {
     let message = format!("failed to {}", Causes(&error));
     match error {
         LogError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            Failure::usage(message).hint("name a run directory, or the run.h5 in it")
+            Failure::usage(message).hint("name a run directory, or the run.h5 or study.h5 in it")
         }
         LogError::Io { .. } => Failure::new(ENVIRONMENT, message),
         LogError::SchemaVersion { .. } => {

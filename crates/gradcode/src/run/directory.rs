@@ -39,6 +39,12 @@ impl RunDirectory {
         let directory = RunDirectory {
             path: path.to_owned(),
         };
+        if path.join("study.h5").exists() {
+            return Err(
+                Failure::new(USAGE, format!("{} holds a study already", path.display()))
+                    .hint("choose another --out"),
+            );
+        }
         if !overwrite && directory.log().exists() {
             return Err(
                 Failure::new(USAGE, format!("{} holds a run already", path.display()))
@@ -106,5 +112,14 @@ mod tests {
         assert_eq!(refused.code, USAGE);
         assert!(refused.message.contains("holds a run already"));
         RunDirectory::claim(&path, true).unwrap();
+    }
+
+    #[test]
+    fn studies_and_runs_do_not_share_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("study.h5"), "x").unwrap();
+        let refused = RunDirectory::claim(dir.path(), true).unwrap_err();
+        assert_eq!(refused.code, USAGE);
+        assert!(refused.message.contains("holds a study already"));
     }
 }

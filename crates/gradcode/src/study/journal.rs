@@ -22,6 +22,7 @@ pub struct Recorder {
     /// Since the last position.
     relative_error: Mean,
     decoder_norm: Mean,
+    warnings: Vec<String>,
 }
 
 /// A mean over the values that are numbers.
@@ -59,7 +60,13 @@ impl Recorder {
             late: 0,
             relative_error: Mean::default(),
             decoder_norm: Mean::default(),
+            warnings: vec![],
         }
+    }
+
+    /// What went wrong on the way, in order.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// First position without values.
@@ -127,7 +134,7 @@ impl Journal for Recorder {
     fn plan(&mut self, _start_iteration: u64, _plan: &Plan) {}
 
     fn warning(&mut self, text: &str) {
-        eprintln!("gradcode: warning: {text}");
+        self.warnings.push(text.to_owned());
     }
 }
 

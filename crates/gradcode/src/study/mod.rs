@@ -17,6 +17,7 @@ mod store;
 mod table;
 mod training;
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use run_log::study::{Outcome as RunOutcome, Point};
@@ -134,7 +135,12 @@ fn report(store: &Store, options: &Options) -> Outcome {
             .collect();
         return output::json(&json!({ "study": store.path(), "points": points }));
     }
-    output::print(&format!("{table}\n{}\n", store.path().display()))
+    output::print(&table)?;
+    eprintln!("study: {}", store.path().display());
+    let directory = store.path().parent().unwrap_or(Path::new("."));
+    let directory = directory.display();
+    eprintln!("next:  gradcode report --compare {directory} --svg {directory}/figures");
+    Ok(())
 }
 
 /// The points without results.

@@ -49,6 +49,10 @@ impl Store {
         );
         study.points = points;
         let failed = |error: LogError| Failure::environment("open the study", &error);
+        if !path.exists() && config.out.join("run.h5").exists() {
+            let message = format!("{} holds a single run already", config.out.display());
+            return Err(Failure::new(USAGE, message).hint("choose another --out"));
+        }
         let log = if path.exists() && !overwrite {
             let (mut log, before) = StudyLog::resume(&path).map_err(failed)?;
             take_over(&mut study, before).map_err(|message| other_study(&path, &message))?;
@@ -203,7 +207,7 @@ fn take_over(study: &mut Study, before: Study) -> Result<(), String> {
         let runs = point.outcomes.len();
         if old.outcomes.len() > runs {
             return Err(format!(
-                "it has {} runs of {name}, this one has {runs}",
+                "it has {0} runs of {name}, this one has {runs}; --runs {0} fits, and more go on with it",
                 old.outcomes.len()
             ));
         }

@@ -22,6 +22,7 @@ struct Row {
     load: f64,
     bits: f64,
     s: f64,
+    /// With the quantizer's own variance, whatever the design took it for.
     bound: f64,
     unbiased: bool,
 }
@@ -47,7 +48,7 @@ pub fn planned(study: &StudyConfig) -> Outcome<Planned> {
             load: prediction.computation_load,
             bits: prediction.bits_per_coordinate_offered,
             s: prediction.scaling_s,
-            bound: prediction.error_bound,
+            bound: prediction.error_bound_unscaled,
             unbiased: prediction.unbiased,
         })
     };
@@ -73,11 +74,11 @@ impl Planned {
             ]);
         }
         format!(
-            "{}\n{} points, {} runs each. Bits are per coordinate and iteration over all workers if nobody is late;\n\
+            "{}\n{}, {} each. Bits are per coordinate and iteration over all workers if nobody is late;\n\
              the bound is on E||ghat - g||^2 with partition gradients of norm at most 1.\n",
             align(&lines),
-            self.rows.len(),
-            self.runs,
+            counted(self.rows.len(), "point"),
+            counted(self.runs, "run"),
         )
     }
 
@@ -94,7 +95,7 @@ impl Planned {
                     "computation_load": row.load,
                     "bits_offered": row.bits,
                     "scaling_s": row.s,
-                    "error_bound": row.bound,
+                    "error_bound_unscaled": row.bound,
                     "unbiased": row.unbiased,
                 })
             })
@@ -102,14 +103,6 @@ impl Planned {
         json!({ "runs": self.runs, "points": rows })
     }
 }
-
-/// What a probe measured, as the table shows it.
-const PROBED: [&str; 4] = [
-    "probe_error",
-    "probe_bound",
-    "probe_bias",
-    "probe_bias_noise",
-];
 
 /// The results at the last position.
 pub fn results(study: &Study) -> String {
@@ -130,16 +123,6 @@ pub fn results(study: &Study) -> String {
         .collect();
     let mut header = vec![String::new(), "runs".to_owned(), "load".to_owned()];
     header.extend(shown.iter().map(|name| (*name).to_owned()));
-    let probed: Vec<&str> = PROBED
-        .into_iter()
-        .filter(|name| {
-            study
-                .points
-                .iter()
-                .any(|p| p.attributes.contains_key(*name))
-        })
-        .collect();
-    header.extend(probed.iter().map(|name| name.replace("probe_", "")));
     let mut lines = vec![header];
     for point in &study.points {
         let diverged = match point.diverged() {
@@ -168,16 +151,6 @@ pub fn results(study: &Study) -> String {
                 None => "-".to_owned(),
             });
         }
-        line.extend(probed.iter().map(|name| {
-            let error = point.attributes.get(&format!("{name}_se"));
-            match (point.attributes.get(*name), error) {
-                (Some(AttributeValue::Real(mean)), Some(AttributeValue::Real(error))) => {
-                    format!("{} +- {}", short(*mean), short(*error))
-                }
-                (Some(AttributeValue::Real(mean)), _) => short(*mean),
-                _ => "-".to_owned(),
-            }
-        }));
         lines.push(line);
     }
     align(&lines)
@@ -224,6 +197,10 @@ fn name(label: &str, sweep: &[(String, Value)]) -> String {
         name.push_str(&format!(", {key} = {value}"));
     }
     name
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Four significant digits.

@@ -101,6 +101,12 @@ pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Optio
         Some(from) => RunOutcome::Diverged { from },
         None => outcome,
     };
+    // A run that diverges warns of every gradient on the way; that it did is all there is to say.
+    if outcome == RunOutcome::Finished {
+        for warning in recorder.warnings() {
+            eprintln!("gradcode: warning: {warning}");
+        }
+    }
     Ok(Some(Findings {
         outcome,
         series: recorder.into_series(),

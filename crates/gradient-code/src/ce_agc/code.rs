@@ -87,6 +87,15 @@ impl CeAgc {
         seed: u64,
     ) -> Result<Self, DesignError> {
         let degree = Some(config.degree).filter(|&degree| degree > 0);
+        let square = matches!(config.design, BlockDesign::Bibd | BlockDesign::Paley);
+        if square && workers != partitions {
+            return Err(DesignError::Sizes {
+                design: "symmetric block design or Paley graph",
+                workers,
+                partitions,
+                required: "as many partitions as workers; bi-regular graphs do not".to_owned(),
+            });
+        }
         let assignment = match config.design {
             BlockDesign::Bibd => designs::bibd(workers, degree)?,
             BlockDesign::Paley => designs::paley(workers, degree)?,
@@ -99,14 +108,6 @@ impl CeAgc {
                 designs::bi_regular(workers, partitions, degree, seed)?
             }
         };
-        if assignment.partitions() != partitions {
-            return Err(DesignError::Sizes {
-                design: "symmetric block design or Paley graph",
-                workers,
-                partitions,
-                required: "as many partitions as workers".to_owned(),
-            });
-        }
         let construction = match config.code {
             CodeKind::RandomDiagonal => Construction::RandomDiagonal {
                 epsilon: config.epsilon,

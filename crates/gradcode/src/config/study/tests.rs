@@ -100,7 +100,7 @@ fn one_scheme_of_a_study_is_an_experiment() {
     let mut sources = sources(dir.path(), STUDY, &[]);
     let error = sources.load().unwrap_err().to_string();
     assert!(
-        error.contains("it is a study of joint, OSGC, slow"),
+        error.contains("it is a study of `joint`, `OSGC, slow`"),
         "{error}"
     );
     sources.scheme = Some("OSGC, slow".into());
@@ -113,7 +113,7 @@ fn one_scheme_of_a_study_is_an_experiment() {
     sources.scheme = Some("sgc".into());
     let error = sources.load().unwrap_err().to_string();
     assert!(
-        error.contains("no scheme `sgc`; its labels are joint"),
+        error.contains("no scheme `sgc`; its labels are `joint`"),
         "{error}"
     );
 }
@@ -161,7 +161,22 @@ fn mistakes_are_shown_where_they_are() {
             "sweep.sede = [1]",
             "line 4: sweep.sede = 1: unknown field `sede`",
         ),
-        ("sweep.seed = ['x']", "sweep.seed = \"x\": invalid type"),
+        (
+            "sweep.workers = [-1]",
+            "sweep.workers = -1: invalid value: integer `-1`, expected a whole number from 0",
+        ),
+        ("sweep.optimizer = [0]", "expected a table"),
+        ("sweep.seed = [1, 2]", "line 4 sweeps `seed`, which is not"),
+        ("sweep.scheme.kind = ['sgc']", "list schemes as [[scheme]]"),
+        ("study.stragglers = [3, 3]", "`study.stragglers = [3, 3]` ("),
+        (
+            "budget.mean_bits = 4\n[[scheme]]\nkind = 'sgc'\nlabel = ''",
+            "a label is empty",
+        ),
+        (
+            "budget.mean_bits = 4\n[[scheme]]\nkind = 'od'\nwith.codec.error_feedback = 'keep'",
+            "(in the study's point od)",
+        ),
         (
             "sweep.budget = [4]",
             "sweep.budget needs to know in which terms",
@@ -202,4 +217,16 @@ fn mistakes_are_shown_where_they_are() {
         error.contains("--set budget.mean_bits=4 fixes what line"),
         "{error}"
     );
+}
+
+#[test]
+fn keys_of_another_kind_of_study_are_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "model.kind = 'least-squares'\nmodel.dimension = 10\nworkers = 4\nbudget.mean_bits = 4\n\
+                study.stragglers = [1]\nstudy.probe = 5\n";
+    let study = sources(dir.path(), text, &[]).load_study(false);
+    let warnings = study.unwrap().unwrap().warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("`study.stragglers` ("));
+    assert!(warnings[0].ends_with("fig.toml:5) has no effect with study.kind = \"training\""));
 }

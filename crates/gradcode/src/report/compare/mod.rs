@@ -24,6 +24,7 @@ use run_log::study::Study;
 
 use super::figures::scale::Choice;
 use super::{ReportArgs, figures};
+use crate::config::quoted;
 use crate::exit::{Failure, Outcome};
 use crate::output;
 use groups::Terms;
@@ -71,12 +72,27 @@ pub struct CompareArgs {
     #[arg(long, value_name = "LABEL", requires = "compare")]
     pub baseline: Option<String>,
     /// Compare at this many bits; default: as many as every scheme spent.
-    #[arg(long, value_name = "BITS", requires = "compare")]
+    #[arg(long, value_name = "BITS", requires = "compare", value_parser = bits, allow_negative_numbers = true)]
     pub at_bits: Option<f64>,
     /// Count the bits until the metric is this good; default: what the median scheme
     /// reaches at equal bits.
-    #[arg(long, value_name = "VALUE", requires = "compare")]
+    #[arg(long, value_name = "VALUE", requires = "compare", value_parser = finite,
+        allow_negative_numbers = true)]
     pub target: Option<f64>,
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err("must be a number".into()),
+    }
+}
+
+fn bits(text: &str) -> Result<f64, String> {
+    match finite(text) {
+        Ok(bits) if bits > 0.0 => Ok(bits),
+        _ => Err("must be a number above 0".into()),
+    }
 }
 
 /// Prints the comparison, and draws the figures if asked to.
@@ -148,7 +164,7 @@ fn terms(options: &CompareArgs, comparison: &Comparison, wanted: &Wanted) -> Out
         Some(label) if !labels.contains(&label.as_str()) => Err(Failure::usage(format!(
             "failed to compare with {label}: no scheme of this label"
         ))
-        .hint(format!("one of {}", labels.join(", ")))),
+        .hint(format!("one of {}", quoted(&labels)))),
         baseline => Ok(Terms {
             metric,
             bits: match wanted.x {

@@ -177,23 +177,29 @@ fn study_path(path: &Path) -> PathBuf {
     }
 }
 
-/// Labels of equal sweep values get their study's title, or a number if that does not help.
+/// Labels of equal sweep values: single runs get that of their scheme instead of their title, then all
+/// get their study's title, or a number if that does not help.
 fn tell_apart(entries: &mut [Entry]) {
     let clashes = |entries: &[Entry], i: usize| {
         let point = |k: usize| (&entries[k].point.label, &entries[k].point.sweep);
         (0..entries.len()).any(|k| k != i && point(k) == point(i))
     };
-    let clashing: Vec<usize> = (0..entries.len())
-        .filter(|&i| clashes(entries, i))
-        .collect();
-    for i in clashing {
+    let clashing = |entries: &[Entry]| -> Vec<usize> {
+        let all = 0..entries.len();
+        all.filter(|&i| clashes(entries, i)).collect()
+    };
+    for i in clashing(entries) {
+        let point = &mut entries[i].point;
+        if entries[i].title == point.label && !point.scheme.is_empty() {
+            point.label = point.scheme.clone();
+        }
+    }
+    for i in clashing(entries) {
         if !entries[i].title.is_empty() {
             entries[i].point.label = format!("{} ({})", entries[i].point.label, entries[i].title);
         }
     }
-    let still: Vec<usize> = (0..entries.len())
-        .filter(|&i| clashes(entries, i))
-        .collect();
+    let still = clashing(entries);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for i in still {
         let count = counts.entry(format!("{:?}", entries[i].point.sweep) + &entries[i].point.label);
@@ -249,6 +255,22 @@ mod tests {
             .unwrap();
         assert_eq!(twice.labels()[0], "joint (first) #1");
         assert_eq!(twice.labels()[2], "joint (first) #2");
+    }
+
+    #[test]
+    fn runs_of_one_experiment_are_called_by_their_schemes() {
+        let run = |scheme: &str| Entry {
+            title: "quickstart".into(),
+            point: Point::new("quickstart", scheme, "iteration", vec![0.0], 1),
+            ..Entry::default()
+        };
+        let mut entries = ["joint", "sgc", "sgc"].map(run);
+        tell_apart(&mut entries);
+        let labels = entries.map(|entry| entry.point.label);
+        assert_eq!(
+            labels,
+            ["joint", "sgc (quickstart) #1", "sgc (quickstart) #2"]
+        );
     }
 
     #[test]

@@ -113,7 +113,8 @@ fn training(comparison: &Comparison, group: &Group<'_>, terms: &Terms) -> Vec<Co
         }));
         let to = format!("to {}", group.baseline.label);
         columns.push(column(["ratio", &to], group, |point| {
-            if std::ptr::eq(point, group.baseline) {
+            let own = at_bits(point, metric, terms.bits, amount).mean;
+            if std::ptr::eq(point, group.baseline) && !own.is_nan() {
                 return "1".into();
             }
             plus_minus(ratio_at_bits(

@@ -108,6 +108,14 @@ pub enum RunError {
         /// The plan's scheme.
         scheme: String,
     },
+    /// The answers of a round have no decoding weights.
+    #[error("failed to decode iteration {iteration}: {reason}")]
+    Decode {
+        /// The iteration.
+        iteration: u64,
+        /// Why.
+        reason: String,
+    },
     /// No plan exists for the workers that are left.
     #[error("failed to plan without the lost workers: {0}")]
     Replan(String),

@@ -211,7 +211,10 @@ impl Master<'_> {
         let kept = self
             .estimate
             .finish(&self.plan, &self.messages, round.iteration, arrivals)
-            .map_err(RunError::Replan)?;
+            .map_err(|reason| RunError::Decode {
+                iteration: round.iteration,
+                reason,
+            })?;
         for buffer in kept {
             self.transport.recycle(buffer);
         }

@@ -4,6 +4,7 @@ use gradient_code::Plan;
 use learner::Description;
 
 use crate::config::Config;
+use crate::config::planning::shortfall;
 use crate::run::{Ended, RunDirectory};
 
 /// The settings as a table, and the plan.
@@ -32,6 +33,9 @@ pub fn before_run(config: &Config, plan: &Plan, model: &Description, place: &str
         eprintln!("{name:>12}  {value}");
     }
     eprintln!("{plan}");
+    if let Some(warning) = shortfall(config, plan) {
+        eprintln!("gradcode: warning: {warning}");
+    }
 }
 
 /// Where everything is.

@@ -25,12 +25,19 @@ impl fmt::Display for Plan {
             self.partitions,
             prediction.computation_load
         )?;
+        let (bound, in_design) = (prediction.error_bound_unscaled, prediction.error_bound);
+        write!(
+            f,
+            "S = {:.6}, error bound {bound:.6} C",
+            prediction.scaling_s
+        )?;
+        // Where eta is not 1 the design weighs noise otherwise than the bound does.
+        if (in_design - bound).abs() > 1e-9 * bound.abs() {
+            write!(f, " (in the design's weights {in_design:.6} C)")?;
+        }
         writeln!(
             f,
-            "S = {:.6}, error bound {:.6} C (unscaled {:.6} C), {}",
-            prediction.scaling_s,
-            prediction.error_bound,
-            prediction.error_bound_unscaled,
+            ", {}",
             match (&self.decoder, prediction.unbiased) {
                 (Decoder::PerRound(_), true) => "unbiased, weights chosen per round",
                 (Decoder::PerRound(_), false) => "weights chosen per round",

@@ -18,6 +18,9 @@ pub fn run(args: &PlanArgs) -> Outcome {
     let config = load(&args.experiment.sources())?.config;
     let dimension = planning::dimension(&config)?;
     let plan = planning::plan(&config, dimension)?;
+    if let Some(warning) = planning::shortfall(&config, &plan) {
+        eprintln!("gradcode: warning: {warning}");
+    }
     let bits = Bits::of(&plan, &config, dimension)?;
     if args.json {
         return output::json(&object(&plan, &config, dimension, &bits));

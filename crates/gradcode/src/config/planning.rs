@@ -24,6 +24,8 @@ pub struct PlanInputs {
     pub scheme: SchemeConfig,
     /// Whether messages are unbiased.
     pub unbiased: bool,
+    /// Whether unbiased messages are shrunk by 1 + phi.
+    pub shrunk: bool,
     /// Bits.
     pub budget: Budget,
     /// Eta.
@@ -51,6 +53,7 @@ impl PlanInputs {
             message_len: message_len(config, dimension),
             scheme: config.scheme.options.clone(),
             unbiased: config.sends_unbiased(),
+            shrunk: config.codec.shrink && config.preset().unbiased(),
             budget: budget(config, message_len(config, dimension)),
             scaling: match config.budget.scaling {
                 Scaling::Fixed(eta) => gradient_code::Scaling::Factor(eta),
@@ -68,7 +71,11 @@ impl PlanInputs {
     /// # Errors
     /// As [`gradient_code::replan_without`].
     pub fn plan_without(&self, dead: &[usize]) -> Result<Plan, PlanError> {
-        let phi = |bits: u8| self.preset.phi(bits, self.message_len);
+        let phi = |bits: u8| match self.preset.phi(bits, self.message_len) {
+            // Shrinking by 1 + phi leaves phi / (1 + phi).
+            phi if self.shrunk && phi > 0.0 => (1.0 + phi.recip()).recip(),
+            phi => phi,
+        };
         let setting = Setting {
             partitions: self.partitions,
             straggle_probabilities: &self.straggle_probabilities,
@@ -124,6 +131,27 @@ pub fn plan(config: &Config, dimension: usize) -> Result<Plan, ConfigError> {
             scheme: config.scheme.kind.to_string(),
             message: error.to_string(),
         })
+}
+
+/// What to say when the plan cannot spend the budget: no worker sends more than `budget.max_bits` bits per
+/// coordinate of its message, which is shorter than the model with block codes. Schemes are then not
+/// compared at equal bits.
+pub fn shortfall(config: &Config, plan: &Plan) -> Option<String> {
+    let total = config.total_bits()? as f64;
+    let offered = plan.prediction.bits_per_coordinate_offered;
+    (config.quantizes() && offered < total * (1.0 - 1e-9)).then(|| {
+        format!(
+            "scheme {} spends {offered} of the {total} bits per coordinate of the budget: no worker sends more than \
+             budget.max_bits = {} per coordinate of a message{}",
+            plan.scheme,
+            config.budget.max_bits,
+            if plan.blocks() > 1 {
+                format!(", and messages have 1/{} of the model's", plan.blocks())
+            } else {
+                String::new()
+            }
+        )
+    })
 }
 
 /// p_i of every worker, for the design.
@@ -290,6 +318,28 @@ mod tests {
             error.contains("worker 0") && error.contains("is 0"),
             "{error}"
         );
+    }
+
+    /// Seven workers with messages of half the model and at most 16 bits: 56 of the 70 bits.
+    #[test]
+    fn a_budget_that_short_messages_cannot_spend_is_said() {
+        let said = |text: &str| {
+            let config = config(&format!("workers = 7\n{text}"));
+            shortfall(&config, &plan(&config, 1000).unwrap())
+        };
+        let ce_agc = "scheme = { kind = 'ce-agc', design = 'bibd', degree = 3 }\n";
+        let warning = said(&format!("{ce_agc}budget.mean_bits = 10")).unwrap();
+        assert!(
+            warning.contains("56 of the 70") && warning.contains("1/2 of the model"),
+            "{warning}"
+        );
+        for text in [
+            &format!("{ce_agc}budget.mean_bits = 8"),
+            "budget.mean_bits = 10",
+            "scheme.kind = 'sgd'",
+        ] {
+            assert_eq!(said(text), None, "{text}");
+        }
     }
 
     #[test]

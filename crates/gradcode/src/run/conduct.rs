@@ -15,7 +15,7 @@ use super::progress::Progress;
 use crate::config::planning::PlanInputs;
 use crate::config::{Config, Resolved};
 use crate::exit::{
-    DIVERGED, DONE, ENVIRONMENT, Failure, LOG_LOST, Outcome, STOPPED, USAGE, WORKERS_MISSING,
+    BUG, DIVERGED, DONE, ENVIRONMENT, Failure, LOG_LOST, Outcome, STOPPED, USAGE, WORKERS_MISSING,
 };
 
 /// Everything a run is conducted with.
@@ -241,6 +241,8 @@ fn code_of(error: &RunError) -> u8 {
         }
         RunError::FeedbackPerRound { .. } => USAGE,
         RunError::Diverged { .. } => DIVERGED,
+        // LAPACK failed on finite numbers.
+        RunError::Decode { .. } => BUG,
         RunError::Transport(_) | RunError::WorkerData { .. } | RunError::Learner { .. } => {
             ENVIRONMENT
         }

@@ -40,6 +40,9 @@ pub fn planned(study: &StudyConfig) -> Outcome<Planned> {
                 point: point.name(),
                 source: Box::new(source),
             })?;
+        if let Some(warning) = planning::shortfall(config, &plan) {
+            eprintln!("gradcode: warning: {}: {warning}", point.name());
+        }
         let prediction = &plan.prediction;
         Ok(Row {
             label: point.label.clone(),

@@ -2,7 +2,9 @@
 //!
 //! A regular assignment ([`crate::designs`]), a code over `m` blocks ([`crate::ce_agc`]) and least squares
 //! in every round. Messages have `ceil(l / m)` coordinates, so at equal bits on the wire each coordinate
-//! has `m` times as many: the widths add up to `m Z_tot`, equally, up to `max_bits` each.
+//! has `m` times as many: the widths add up to `m Z_tot`, equally, up to `max_bits` each (then the plan
+//! offers fewer bits than the budget, which its prediction shows). Weights are solved for in f64 and
+//! applied to messages in f32, so that where `||R||` is large rounding is amplified by it.
 //!
 //! *Normalised* (random diagonals, unless it is turned off) by `alpha`, which is estimated when the plan
 //! is made, by Monte Carlo over diagonals and stragglers with their own probabilities. Unbiased then, up

@@ -13,6 +13,7 @@
 //! computed with matrix products of its own minibatch. All arithmetic is f32; losses are added in f64.
 
 mod digits;
+mod product;
 
 pub use digits::{CLASSES, DigitSource, IdxPaths, PIXELS};
 
@@ -22,8 +23,8 @@ use crate::normal::fill_normal;
 use crate::{Description, Learner, LearnerError, Metric, MinibatchOrder, PartitionLoss, Slot};
 use counter_rng::{Purpose, rng};
 use digits::Digits;
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, Zip};
+use product::{add_product, product};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -183,7 +184,7 @@ impl Mlp {
                 *u = slope;
             }
         }
-        let mut back = slopes.dot(&weights.second);
+        let mut back = product(&slopes.view(), &weights.second);
         Zip::from(&mut back).and(&hidden).for_each(|slope, h| {
             if *h <= 0.0 {
                 *slope = 0.0;
@@ -195,8 +196,8 @@ impl Mlp {
         let (second, second_bias) = rest.split_at_mut(w2);
         let mut first = matrix_mut(first, self.config.hidden, PIXELS)?;
         let mut second = matrix_mut(second, CLASSES, self.config.hidden)?;
-        general_mat_mul(weight, &back.t(), &images, 1.0, &mut first);
-        general_mat_mul(weight, &slopes.t(), &hidden, 1.0, &mut second);
+        add_product(weight, &back.t(), &images.view(), &mut first);
+        add_product(weight, &slopes.t(), &hidden.view(), &mut second);
         ArrayViewMut1::from(first_bias).scaled_add(weight, &back.sum_axis(Axis(0)));
         ArrayViewMut1::from(second_bias).scaled_add(weight, &slopes.sum_axis(Axis(0)));
         Ok(loss)
@@ -250,10 +251,10 @@ fn shape_error(error: ndarray::ShapeError) -> LearnerError {
 }
 
 fn forward(weights: &Weights<'_>, images: &Array2<f32>) -> Forward {
-    let mut hidden = images.dot(&weights.first.t());
+    let mut hidden = product(&images.view(), &weights.first.t());
     hidden += &weights.first_bias;
     hidden.mapv_inplace(|h| h.max(0.0));
-    let mut outputs = hidden.dot(&weights.second.t());
+    let mut outputs = product(&hidden.view(), &weights.second.t());
     outputs += &weights.second_bias;
     Forward { hidden, outputs }
 }

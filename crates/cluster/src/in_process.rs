@@ -129,7 +129,9 @@ impl Transport for InProcess {
 
     fn verdict(&mut self, header: &Header, send: bool) -> Result<(), TransportError> {
         self.traffic.down += CONTROL_BYTES as u64;
-        self.engine.settle(header.worker, send);
+        if let Some(memories) = self.engine.memories() {
+            memories.settle(header.worker, send);
+        }
         let Some(frame) = self.waiting.remove(&header.worker) else {
             return Err(TransportError::Protocol {
                 rank: 0,

@@ -32,7 +32,7 @@ pub use deadline::DeadlinePolicy;
 pub use error::{RunError, TransportError};
 pub use in_process::InProcess;
 pub use master::{Journal, Master, Outcome, Parts, Replanner};
-pub use memory::{ErrorFeedback, Memory, OnStraggling};
+pub use memory::{ErrorFeedback, Memory, OnStraggling, SharedMemories};
 pub use message::{CONTROL_BYTES, Ending, Header, Status, Task};
 pub use probe::{Probe, ProbeParts, probe};
 pub use roster::LostWorker;

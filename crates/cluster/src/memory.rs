@@ -25,6 +25,7 @@
 use learner::{Schedule, learning_rate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// That workers remember what was not delivered, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,40 @@ impl Memory {
             .iter()
             .map(|&r| self.rate * f64::from(r))
             .collect()
+    }
+}
+
+/// A handle on the memories of an engine's workers, so that verdicts are settled and memories are
+/// read and restored while the engine computes on another thread. Clones share the memories.
+#[derive(Clone)]
+pub struct SharedMemories(Arc<Mutex<Memories>>);
+
+impl SharedMemories {
+    pub(crate) fn new(feedback: ErrorFeedback, schedule: Schedule, iterations: u64) -> Self {
+        let memories = Memories::new(feedback, schedule, iterations);
+        Self(Arc::new(Mutex::new(memories)))
+    }
+
+    /// The memories themselves. Each of their methods leaves them whole even if what it calls
+    /// panics, so a poisoned lock is as good as another.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Memories> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns the master's verdict on the frame of `worker` that was computed last. Call it for
+    /// every frame, before the worker's next task.
+    pub fn settle(&self, worker: u32, accepted: bool) {
+        self.lock().settle(worker, accepted);
+    }
+
+    /// What `worker` has still to deliver; `None` before its first verdict.
+    pub fn get(&self, worker: u32) -> Option<Memory> {
+        self.lock().get(worker).cloned()
+    }
+
+    /// Continues with a memory exported by [`SharedMemories::get`].
+    pub fn restore(&self, memory: Memory) {
+        self.lock().restore(memory);
     }
 }
 

@@ -1,7 +1,7 @@
 //! One worker's task, the same on every transport: the coded gradient, quantized and packed.
 
 use crate::blocks;
-use crate::memory::{ErrorFeedback, Memories, Memory};
+use crate::memory::{ErrorFeedback, Memory, SharedMemories};
 use crate::message::{Status, Task};
 use gradient_code::{Decoder, Plan};
 use gradient_codec::{EncodeError, Expected, Frame, FrameError, MessageId, Preset, QuantizerError};
@@ -22,7 +22,7 @@ pub struct Engine {
     message: Vec<f32>,
     tail: Vec<f32>,
     /// With error feedback only.
-    memories: Option<Memories>,
+    memories: Option<SharedMemories>,
 }
 
 /// What a task cost.
@@ -117,37 +117,35 @@ impl Engine {
         learning_rate: Schedule,
         iterations: u64,
     ) -> Self {
-        self.memories = Some(Memories::new(feedback, learning_rate, iterations));
+        self.memories = Some(SharedMemories::new(feedback, learning_rate, iterations));
         self
     }
 
     /// Switches to a new plan. Memories are rescaled where a worker's decoding weight changed, so
     /// that what they still have to deliver stays the same.
     pub fn set_plan(&mut self, plan: Arc<Plan>) {
-        if let (Some(memories), Some(before)) = (&mut self.memories, &self.plan)
+        if let (Some(memories), Some(before)) = (&self.memories, &self.plan)
             && let (Decoder::Fixed { weights: old, .. }, Decoder::Fixed { weights: new, .. }) =
                 (&before.decoder, &plan.decoder)
         {
             for (worker, (old, new)) in old.iter().zip(new).enumerate() {
                 if *old != 0.0 && *new != 0.0 && old != new {
-                    memories.rescale(worker as u32, old / new);
+                    memories.lock().rescale(worker as u32, old / new);
                 }
             }
         }
         self.plan = Some(plan);
     }
 
-    /// Learns the master's verdict on the frame of `worker` that was computed last; error feedback
-    /// depends on it. Call it for every frame, before the worker's next task.
-    pub fn settle(&mut self, worker: u32, accepted: bool) {
-        if let Some(memories) = &mut self.memories {
-            memories.settle(worker, accepted);
-        }
+    /// A handle on what the workers have still to deliver; `None` without error feedback. Whoever
+    /// learns the master's verdict on a frame settles it there.
+    pub fn memories(&self) -> Option<SharedMemories> {
+        self.memories.clone()
     }
 
     /// What `worker` has still to deliver; `None` without error feedback and before its first
     /// verdict.
-    pub fn memory(&self, worker: u32) -> Option<&Memory> {
+    pub fn memory(&self, worker: u32) -> Option<Memory> {
         self.memories.as_ref()?.get(worker)
     }
 
@@ -156,7 +154,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`TaskError::Memory`] for a memory of another model.
-    pub fn restore_memory(&mut self, memory: Memory) -> Result<(), TaskError> {
+    pub fn restore_memory(&self, memory: Memory) -> Result<(), TaskError> {
         let (found, expected) = (memory.residual.len(), self.gradient.len());
         if found != expected {
             return Err(TaskError::Memory {
@@ -165,7 +163,7 @@ impl Engine {
                 expected,
             });
         }
-        if let Some(memories) = &mut self.memories {
+        if let Some(memories) = &self.memories {
             memories.restore(memory);
         }
         Ok(())
@@ -175,7 +173,7 @@ impl Engine {
     /// sum_j a_ij g_j, or with a block code a block that mixes theirs.
     ///
     /// With error feedback what is quantized is f_i and the worker's memory; the memory changes when
-    /// the verdict is known ([`Engine::settle`]).
+    /// the verdict is known ([`SharedMemories::settle`]).
     ///
     /// The frame's unquantized tail holds the loss and the sample count of every assigned
     /// partition, in the assignment's order.
@@ -211,9 +209,9 @@ impl Engine {
             .preset
             .compressor(worker.bits, message.len())?
             .with_shrink(self.shrink);
-        let memories = self.memories.as_mut().filter(|_| !task.calibration);
-        if let Some(memories) = &memories {
-            memories.add(task.worker, task.iteration, message);
+        let memories = self.memories.as_ref().filter(|_| !task.calibration);
+        if let Some(memories) = memories {
+            memories.lock().add(task.worker, task.iteration, message);
         }
         compressor.encode(&id, message, &self.tail, frame)?;
         if let Some(memories) = memories {
@@ -223,9 +221,11 @@ impl Engine {
                 compressor,
                 tail: self.tail.len(),
             };
-            memories.sent(task.worker, task.iteration, message, |rest| {
-                Frame::parse(frame, &expected).map(|frame| frame.accumulate(-1.0, rest))
-            })?;
+            memories
+                .lock()
+                .sent(task.worker, task.iteration, message, |rest| {
+                    Frame::parse(frame, &expected).map(|frame| frame.accumulate(-1.0, rest))
+                })?;
         }
         Ok(Timing {
             compute_seconds: (computed - started).as_secs_f64(),

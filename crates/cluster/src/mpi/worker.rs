@@ -5,6 +5,7 @@ use super::session::Session;
 use super::{Chunks, pause, tag};
 use crate::buffer::{Buffer, Landing};
 use crate::error::TransportError;
+use crate::memory::SharedMemories;
 use crate::message::{Ending, Header, Order, Report, Status, Task, decode, encode};
 use crate::worker::{Engine, Timing};
 use gradient_code::Plan;
@@ -24,8 +25,8 @@ pub struct WorkerRank {
     outbox: VecDeque<Outgoing>,
     /// Frames that wait for the master's verdict, by worker.
     waiting: HashMap<u32, (u64, Arc<Vec<u8>>)>,
-    /// Verdicts that the compute thread has still to learn, by worker.
-    verdicts: Vec<(u32, bool)>,
+    /// Where verdicts are settled, with error feedback.
+    memories: Option<SharedMemories>,
     /// Chunks of the frame at the head of the outbox that are in flight.
     frame_chunks: Vec<Ticket>,
     /// The parameters received last, and older ones that a task may still read.
@@ -62,11 +63,6 @@ enum Job {
         frame: Vec<u8>,
     },
     Plan(Arc<Plan>),
-    /// The master's verdict on the worker's last frame.
-    Verdict {
-        worker: u32,
-        accepted: bool,
-    },
 }
 
 /// A task's result, with the moment from which it may be reported.
@@ -95,7 +91,7 @@ impl WorkerRank {
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
             waiting: HashMap::new(),
-            verdicts: Vec::new(),
+            memories: None,
             frame_chunks: Vec::new(),
             parameters: None,
             retired: Vec::new(),
@@ -169,6 +165,7 @@ impl WorkerRank {
     pub fn serve(&mut self, engine: Engine) -> Result<Ending, TransportError> {
         let (jobs, todo) = channel();
         let (done, results) = channel();
+        self.memories = engine.memories();
         std::thread::scope(|scope| {
             scope.spawn(move || compute(engine, &todo, &done));
             let ending = self.exchange(&jobs, &results);
@@ -201,10 +198,6 @@ impl WorkerRank {
                     let _ = jobs.send(Job::Plan(Arc::new(plan)));
                 }
                 Some((Bulk::Briefing, _)) | None => {}
-            }
-            // Before the next tasks, of which a verdict's worker may have one.
-            for (worker, accepted) in self.verdicts.drain(..) {
-                let _ = jobs.send(Job::Verdict { worker, accepted });
             }
             while let Some(&Inbox::Task(task, received)) = self.inbox.front() {
                 self.inbox.pop_front();
@@ -336,7 +329,9 @@ impl WorkerRank {
                         "a verdict on round {sequence} of worker {worker}, which has no such frame"
                     )));
                 }
-                self.verdicts.push((worker, send));
+                if let Some(memories) = &self.memories {
+                    memories.settle(worker, send); // a worker has no other task by now
+                }
                 if let Some((_, frame)) = self.waiting.remove(&worker)
                     && send
                 {
@@ -468,7 +463,6 @@ fn compute(mut engine: Engine, todo: &Receiver<Job>, done: &Sender<Finished>) {
     while let Ok(job) = todo.recv() {
         match job {
             Job::Plan(plan) => engine.set_plan(plan),
-            Job::Verdict { worker, accepted } => engine.settle(worker, accepted),
             Job::Task {
                 task,
                 received,

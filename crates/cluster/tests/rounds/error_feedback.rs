@@ -313,7 +313,7 @@ fn a_memory_moves_to_another_engine() {
     settings.error_feedback = Some(KEEP);
     let mut transport = remembering(&settings);
     run(&settings, &mut transport).0.expect("a complete run");
-    let memory = transport.engine().memory(2).cloned().expect("it has one");
+    let memory = transport.engine().memory(2).expect("it has one");
 
     let feedback = |problem| {
         Engine::new(Box::new(problem), settings.preset, settings.seed).with_error_feedback(
@@ -322,12 +322,12 @@ fn a_memory_moves_to_another_engine() {
             settings.iterations,
         )
     };
-    let mut other = feedback(problem());
+    let other = feedback(problem());
     assert!(other.memory(2).is_none());
     other
         .restore_memory(memory.clone())
         .expect("the same model");
-    assert_eq!(other.memory(2), Some(&memory));
+    assert_eq!(other.memory(2), Some(memory.clone()));
     let foreign = Memory {
         residual: vec![0.0; 3],
         ..memory

@@ -31,7 +31,7 @@ pub use buffer::{Buffer, Parameters};
 pub use deadline::DeadlinePolicy;
 pub use error::{RunError, TransportError};
 pub use in_process::InProcess;
-pub use master::{Journal, Master, Outcome, Parts, Replanner};
+pub use master::{Belief, Journal, Master, Outcome, Parts, Replanner};
 pub use memory::{ErrorFeedback, Memory, OnStraggling, SharedMemories};
 pub use message::{CONTROL_BYTES, Ending, Header, Status, Task};
 pub use probe::{Probe, ProbeParts, probe};

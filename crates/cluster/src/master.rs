@@ -30,14 +30,32 @@ pub trait Journal {
     fn iteration(&mut self, row: IterationRow);
     /// The model after `iterations` iterations was evaluated.
     fn evaluation(&mut self, iterations: u64, metrics: &[Metric]);
-    /// `plan` holds from `start_iteration` on.
-    fn plan(&mut self, start_iteration: u64, plan: &Plan);
+    /// `plan` holds from `start_iteration` on; `reason` says for people why it was made.
+    fn plan(&mut self, start_iteration: u64, plan: &Plan, reason: &str);
     /// Something a person should know.
     fn warning(&mut self, text: &str);
 }
 
-/// Makes a plan for the workers that are left; `dead[i]` says that worker i is lost.
-pub type Replanner<'a> = dyn FnMut(&[bool]) -> Result<Plan, String> + 'a;
+/// What is known of the workers when a plan is made on the way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Belief {
+    /// Per worker: whether it is lost.
+    pub dead: Vec<bool>,
+    /// p_i as estimated from who answered, strictly between 0 and 1; of the dead it means nothing.
+    /// `None` while nothing speaks against what the first plan was made with.
+    pub probabilities: Option<Vec<f64>>,
+}
+
+impl Belief {
+    /// The lost workers, ascending.
+    pub fn lost(&self) -> Vec<usize> {
+        let lost = |&worker: &usize| self.dead[worker];
+        (0..self.dead.len()).filter(lost).collect()
+    }
+}
+
+/// Makes a plan for the workers that are left.
+pub type Replanner<'a> = dyn FnMut(&Belief) -> Result<Plan, String> + 'a;
 
 /// How a run ended that did not fail.
 #[derive(Clone, Debug)]
@@ -73,6 +91,8 @@ pub struct Master<'a> {
     /// Rounds opened so far, calibration included.
     pub(crate) sequence: u64,
     replan_due: bool,
+    /// How many lost workers the plan in force knows of.
+    planned_with_lost: usize,
     /// Whether a worker reported a gradient that is not finite in this round.
     pub(crate) not_finite: bool,
     exact: Vec<f32>,
@@ -135,6 +155,7 @@ impl<'a> Master<'a> {
             published: Vec::new(),
             sequence: 0,
             replan_due: false,
+            planned_with_lost: 0,
             not_finite: false,
             exact: Vec::new(),
         })
@@ -200,7 +221,7 @@ impl<'a> Master<'a> {
     /// Announces the plan, and learns how long tasks take where that is needed.
     pub(crate) fn begin(&mut self) -> Result<(), RunError> {
         self.transport.publish(&self.plan)?;
-        self.journal.plan(0, &self.plan);
+        self.journal.plan(0, &self.plan, "start");
         self.calibrate()
     }
 
@@ -359,16 +380,29 @@ impl<'a> Master<'a> {
     /// A plan for the workers that are left, from iteration `t` on.
     fn replan(&mut self, t: u64) -> Result<(), RunError> {
         self.check_alive(t)?;
-        let plan = (self.replanner)(&self.roster.dead()).map_err(RunError::Replan)?;
+        let belief = Belief {
+            dead: self.roster.dead(),
+            probabilities: None,
+        };
+        let plan = (self.replanner)(&belief).map_err(RunError::Replan)?;
         let dimension = self.parameters.len();
         self.messages = Messages::new(&plan, self.settings, dimension)
             .map_err(|error| RunError::Replan(error.to_string()))?;
         self.estimate = Estimate::new(&plan, dimension);
         self.transport.publish(&plan)?;
-        self.journal.plan(t, &plan);
+        self.journal.plan(t, &plan, &self.reason_to_replan());
+        self.planned_with_lost = self.roster.lost().len();
         self.plan = plan;
         self.replan_due = false;
         Ok(())
+    }
+
+    /// Who was lost since the last plan, and why.
+    fn reason_to_replan(&self) -> String {
+        let news = self.roster.lost().iter().skip(self.planned_with_lost);
+        news.map(|lost| format!("worker {} is lost: {}", lost.worker, lost.reason))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 
     fn outcome(&self, iterations: u64, stopped: bool, metrics: Vec<Metric>) -> Outcome {

@@ -3,7 +3,7 @@
 
 use crate::error::RunError;
 use crate::in_process::InProcess;
-use crate::master::{Journal, Master, Parts};
+use crate::master::{Belief, Journal, Master, Parts};
 use crate::settings::Settings;
 use crate::worker::Engine;
 use gradient_code::Plan;
@@ -86,7 +86,7 @@ pub fn probe(parts: ProbeParts<'_>) -> Result<Probe, RunError> {
     let mut transport = InProcess::new(engine);
     let plan = parts.plan.clone();
     let mut journal = Silent;
-    let mut replanner = |_: &[bool]| Ok(plan.clone());
+    let mut replanner = |_: &Belief| Ok(plan.clone());
     let mut pinned = gradients.clone();
     let mut master = Master::new(Parts {
         settings: &settings,
@@ -295,6 +295,6 @@ struct Silent;
 impl Journal for Silent {
     fn iteration(&mut self, _row: IterationRow) {}
     fn evaluation(&mut self, _iterations: u64, _metrics: &[Metric]) {}
-    fn plan(&mut self, _start_iteration: u64, _plan: &Plan) {}
+    fn plan(&mut self, _start_iteration: u64, _plan: &Plan, _reason: &str) {}
     fn warning(&mut self, _text: &str) {}
 }

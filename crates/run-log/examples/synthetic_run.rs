@@ -61,6 +61,7 @@ fn main() -> Result<(), LogError> {
     log.push_plan(
         0,
         &PlanRecord {
+            reason: "start".into(),
             scheme: "joint".into(),
             partitions: workers as u64,
             decode_weight: probability.iter().map(|p| 1.0 / (1.0 - p)).collect(),

@@ -20,6 +20,7 @@ pub(crate) fn write(file: &File, start_iteration: u64, plan: &PlanRecord) -> H5R
     let group = plans.create_group(&index.to_string())?;
     for (name, value) in [
         ("start_iteration", start_iteration.into()),
+        ("reason", plan.reason.clone().into()),
         ("scheme", plan.scheme.clone().into()),
         ("partitions", plan.partitions.into()),
         ("scaling_s", plan.scaling_s.into()),
@@ -135,17 +136,23 @@ pub(crate) fn read(group: &Group) -> H5Result<PlanEntry> {
         }
     };
     let integers = |name: &str| group.dataset(name)?.read_raw::<i64>();
+    let word = |name: &str| {
+        let value = group.attr(name)?.read_scalar::<VarLenUnicode>()?;
+        H5Result::Ok(value.as_str().to_owned())
+    };
+    // Logs written before there were reasons have none.
+    let reasoned = group.attr_names()?.iter().any(|name| name == "reason");
     let positions = integers("encoding_worker")?
         .into_iter()
         .zip(integers("encoding_partition")?);
     Ok(PlanEntry {
         start_iteration: count("start_iteration")?,
         plan: PlanRecord {
-            scheme: group
-                .attr("scheme")?
-                .read_scalar::<VarLenUnicode>()?
-                .as_str()
-                .to_owned(),
+            reason: match reasoned {
+                true => word("reason")?,
+                false => String::new(),
+            },
+            scheme: word("scheme")?,
             partitions: count("partitions")?,
             straggle_probability: reals("straggle_probability")?,
             bits: integers("bits")?,

@@ -109,6 +109,9 @@ pub struct Segment {
 /// A plan as run: who computes and sends what, how it is decoded and what the theory predicts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanRecord {
+    /// Why it was made: `"start"`, or what happened, for people. Empty in logs that do not say.
+    #[serde(default)]
+    pub reason: String,
     /// Name of the scheme.
     pub scheme: String,
     /// Partitions n.

@@ -46,6 +46,7 @@ fn row(iteration: u64) -> IterationRow {
 
 fn plan(bits: i64) -> PlanRecord {
     PlanRecord {
+        reason: "worker 1 is lost: it was killed".into(),
         scheme: "joint".into(),
         partitions: 3,
         straggle_probability: vec![0.1, 0.5, 0.25],

@@ -1,8 +1,8 @@
 //! A small least-squares run, assembled by hand.
 
 use cluster::{
-    EmptyRound, Engine, Every, InProcess, Journal, Master, Outcome, Parts, RunError, Settings,
-    Straggling, Transport,
+    Belief, EmptyRound, Engine, Every, InProcess, Journal, Master, Outcome, Parts, RunError,
+    Settings, Straggling, Transport,
 };
 use gradient_code::{Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::{BucketNorm, Preset, Widths};
@@ -152,6 +152,7 @@ pub fn in_process() -> InProcess {
 pub struct Record {
     pub rows: Vec<IterationRow>,
     pub plans: Vec<(u64, Plan)>,
+    pub reasons: Vec<String>,
     pub evaluations: Vec<(u64, Vec<Metric>)>,
     pub warnings: Vec<String>,
 }
@@ -163,7 +164,8 @@ impl Journal for Record {
     fn evaluation(&mut self, iterations: u64, metrics: &[Metric]) {
         self.evaluations.push((iterations, metrics.to_vec()));
     }
-    fn plan(&mut self, start: u64, plan: &Plan) {
+    fn plan(&mut self, start: u64, plan: &Plan, reason: &str) {
+        self.reasons.push(reason.to_owned());
         self.plans.push((start, plan.clone()));
     }
     fn warning(&mut self, text: &str) {
@@ -195,10 +197,7 @@ pub fn run_on(
 ) -> Result<Run, RunError> {
     let mut record = Record::default();
     let dimension = learner.dimension();
-    let mut replanner = |dead: &[bool]| {
-        let lost: Vec<usize> = (0..dead.len()).filter(|&i| dead[i]).collect();
-        Ok(plan_for(&lost))
-    };
+    let mut replanner = |belief: &Belief| Ok(plan_for(&belief.lost()));
     let mut master = Master::new(Parts {
         settings,
         transport,

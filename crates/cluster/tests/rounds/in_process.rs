@@ -308,6 +308,8 @@ fn a_silent_worker_is_given_up_and_the_plan_recomputed() {
     let (from, plan) = &record.plans[1];
     assert!((14..=18).contains(from), "replanned from {from}");
     assert!(plan.workers[4].is_idle());
+    let reason = format!("worker 4 is lost: {}", outcome.lost[0].reason);
+    assert_eq!(record.reasons, ["start".to_owned(), reason]);
     let behind = record.rows[13].per_worker.late_iterations[4];
     assert_eq!(behind, 4, "late for iterations 10 to 13");
     let after = &record.rows[*from as usize + 1].per_worker;

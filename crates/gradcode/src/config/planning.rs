@@ -1,5 +1,6 @@
 //! From a configuration to a [`Plan`]: straggle probabilities, the model's size, the scheme's inputs.
 
+use cluster::Belief;
 use gradient_code::{Budget, PASSTHROUGH_BITS, Plan, PlanError, SchemeConfig, Setting};
 use gradient_codec::{Preset, Widths};
 
@@ -71,6 +72,22 @@ impl PlanInputs {
     /// # Errors
     /// As [`gradient_code::replan_without`].
     pub fn plan_without(&self, dead: &[usize]) -> Result<Plan, PlanError> {
+        self.plan_with(dead, &self.straggle_probabilities)
+    }
+
+    /// The plan for what a run has learnt of its workers.
+    ///
+    /// # Errors
+    /// As [`gradient_code::replan_without`].
+    pub fn replan(&self, belief: &Belief) -> Result<Plan, PlanError> {
+        let learnt = belief.probabilities.as_deref();
+        self.plan_with(
+            &belief.lost(),
+            learnt.unwrap_or(&self.straggle_probabilities),
+        )
+    }
+
+    fn plan_with(&self, dead: &[usize], probabilities: &[f64]) -> Result<Plan, PlanError> {
         let phi = |bits: u8| match self.preset.phi(bits, self.message_len) {
             // Shrinking by 1 + phi leaves phi / (1 + phi).
             phi if self.shrunk && phi > 0.0 => (1.0 + phi.recip()).recip(),
@@ -78,7 +95,7 @@ impl PlanInputs {
         };
         let setting = Setting {
             partitions: self.partitions,
-            straggle_probabilities: &self.straggle_probabilities,
+            straggle_probabilities: probabilities,
             phi: &phi,
             scaling: self.scaling,
             compressor_unbiased: self.unbiased,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use cluster::{LostWorker, Master, Parts, RunError, Settings, Transport};
+use cluster::{Belief, LostWorker, Master, Parts, RunError, Settings, Transport};
 use gradient_code::Plan;
 use learner::{Learner, Metric};
 use run_log::{AttributeValue, RunInfo, RunLog, Segment};
@@ -114,12 +114,7 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
         .build(run.learner.dimension())
         .map_err(|error| Failure::usage(format!("failed to build the optimizer: {error}")))?;
     let inputs = run.inputs;
-    let mut replanner = |dead: &[bool]| {
-        let lost: Vec<usize> = (0..dead.len()).filter(|&i| dead[i]).collect();
-        inputs
-            .plan_without(&lost)
-            .map_err(|error| error.to_string())
-    };
+    let mut replanner = |belief: &Belief| inputs.replan(belief).map_err(|error| error.to_string());
     let mut master = Master::new(Parts {
         settings: run.settings,
         transport: run.transport,

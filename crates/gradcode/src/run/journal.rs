@@ -70,8 +70,8 @@ impl Journal for RunJournal {
         self.commit_if_due();
     }
 
-    fn plan(&mut self, start_iteration: u64, plan: &Plan) {
-        if let Err(error) = self.log.push_plan(start_iteration, &record(plan)) {
+    fn plan(&mut self, start_iteration: u64, plan: &Plan, reason: &str) {
+        if let Err(error) = self.log.push_plan(start_iteration, &record(plan, reason)) {
             self.progress
                 .warning(&format!("failed to log a plan: {error}"));
         }
@@ -83,11 +83,12 @@ impl Journal for RunJournal {
 }
 
 /// A plan as the log keeps it.
-fn record(plan: &Plan) -> PlanRecord {
+fn record(plan: &Plan, reason: &str) -> PlanRecord {
     let each = |value: &dyn Fn(&gradient_code::WorkerPlan) -> i64| {
         plan.workers.iter().map(value).collect()
     };
     PlanRecord {
+        reason: reason.to_owned(),
         scheme: plan.scheme.clone(),
         partitions: plan.partitions as u64,
         straggle_probability: plan

@@ -131,7 +131,7 @@ impl Journal for Recorder {
         self.reached = position + 1;
     }
 
-    fn plan(&mut self, _start_iteration: u64, _plan: &Plan) {}
+    fn plan(&mut self, _start_iteration: u64, _plan: &Plan, _reason: &str) {}
 
     fn warning(&mut self, text: &str) {
         self.warnings.push(text.to_owned());

@@ -1,6 +1,6 @@
 //! One run of the training loop, in process and in virtual time, with its results in memory.
 
-use cluster::{InProcess, Master, Parts, Probe, ProbeParts, RunError};
+use cluster::{Belief, InProcess, Master, Parts, Probe, ProbeParts, RunError};
 use gradient_code::Plan;
 use learner::{Cached, Learner, LearnerError};
 use run_log::study::Outcome as RunOutcome;
@@ -71,12 +71,7 @@ pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Optio
         .optimizer_config()
         .build(learner.dimension())
         .map_err(|error| Failure::usage(format!("failed to build the optimizer: {error}")))?;
-    let mut replanner = |dead: &[bool]| {
-        let lost: Vec<usize> = (0..dead.len()).filter(|&i| dead[i]).collect();
-        inputs
-            .plan_without(&lost)
-            .map_err(|error| error.to_string())
-    };
+    let mut replanner = |belief: &Belief| inputs.replan(belief).map_err(|error| error.to_string());
     let result = Master::new(Parts {
         settings: &settings,
         transport: &mut transport,

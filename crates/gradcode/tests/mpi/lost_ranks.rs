@@ -172,6 +172,9 @@ fn a_worker_that_stays_frozen_is_given_up() {
     let log = RunReader::open(&out).expect("a readable log");
     let plans = log.plans().expect("plans");
     assert_eq!(plans.len(), 2, "one plan with it, one without");
+    assert_eq!(plans[0].plan.reason, "start");
+    let reason = &plans[1].plan.reason;
+    assert!(reason.starts_with("worker 2 is lost: "), "{reason}");
     assert_eq!((plans[1].plan.bits[2], plans[1].plan.load[2]), (0, 0));
     let start = plans[1].start_iteration as usize;
     let late = lateness(&out);

@@ -23,6 +23,17 @@ pub enum DeadlinePolicy {
         /// How many reports are remembered.
         window: usize,
     },
+    /// The median of the same times plus `k` times their median absolute deviation from it, which a
+    /// minority of very late reports does not move.
+    MedianPlusMad {
+        /// How many deviations, at least 0. For times that are normally distributed one standard
+        /// deviation is 1.4826 of them.
+        k: f64,
+        /// Calibration rounds before training, in which everyone is waited for.
+        warmup: u64,
+        /// How many reports are remembered.
+        window: usize,
+    },
 }
 
 impl DeadlinePolicy {
@@ -30,7 +41,15 @@ impl DeadlinePolicy {
     pub fn warmup(&self) -> u64 {
         match self {
             Self::Fixed { .. } => 0,
-            Self::Quantile { warmup, .. } => (*warmup).max(1),
+            Self::Quantile { warmup, .. } | Self::MedianPlusMad { warmup, .. } => (*warmup).max(1),
+        }
+    }
+
+    /// How many reports the deadline depends on.
+    fn window(&self) -> usize {
+        match self {
+            Self::Fixed { .. } => 0,
+            Self::Quantile { window, .. } | Self::MedianPlusMad { window, .. } => (*window).max(1),
         }
     }
 }
@@ -60,10 +79,9 @@ impl DeadlineChooser {
 
     /// Records the seconds that a worker took for a task.
     pub fn observe(&mut self, seconds: f64) {
-        if let DeadlinePolicy::Quantile { window, .. } = self.policy
-            && seconds.is_finite()
-        {
-            if self.times.len() >= window.max(1) {
+        let window = self.policy.window();
+        if window > 0 && seconds.is_finite() {
+            if self.times.len() >= window {
                 self.times.pop_front();
             }
             self.times.push_back(seconds);
@@ -75,24 +93,52 @@ impl DeadlineChooser {
         match self.policy {
             DeadlinePolicy::Fixed { seconds } => seconds,
             DeadlinePolicy::Quantile { q, factor, .. } => {
-                self.sorted.clear();
-                self.sorted.extend(&self.times);
+                self.sort();
+                quantile(&self.sorted, q).map_or(f64::INFINITY, |time| factor * time)
+            }
+            DeadlinePolicy::MedianPlusMad { k, .. } => {
+                self.sort();
+                let Some(median) = median(&self.sorted) else {
+                    return f64::INFINITY;
+                };
+                for time in &mut self.sorted {
+                    *time = (*time - median).abs();
+                }
                 self.sorted.sort_by(f64::total_cmp);
-                let rank = (q * self.sorted.len() as f64).ceil() as usize;
-                let at = rank.clamp(1, self.sorted.len().max(1)) - 1;
-                self.sorted
-                    .get(at)
-                    .map_or(f64::INFINITY, |time| factor * time)
+                median + k * median_or_zero(&self.sorted)
             }
         }
     }
+
+    fn sort(&mut self) {
+        self.sorted.clear();
+        self.sorted.extend(&self.times);
+        self.sorted.sort_by(f64::total_cmp);
+    }
+}
+
+/// The smallest of the ascending `times` that covers the share `q` of them.
+fn quantile(times: &[f64], q: f64) -> Option<f64> {
+    let rank = (q * times.len() as f64).ceil() as usize;
+    times.get(rank.clamp(1, times.len().max(1)) - 1).copied()
+}
+
+/// The middle of the ascending `times`; the mean of the two in the middle of an even number.
+fn median(times: &[f64]) -> Option<f64> {
+    let upper = *times.get(times.len() / 2)?;
+    let lower = times[(times.len() - 1) / 2];
+    Some(lower + (upper - lower) / 2.0)
+}
+
+fn median_or_zero(times: &[f64]) -> f64 {
+    median(times).unwrap_or(0.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn quantile(q: f64) -> DeadlineChooser {
+    fn by_quantile(q: f64) -> DeadlineChooser {
         DeadlineChooser::new(DeadlinePolicy::Quantile {
             q,
             factor: 2.0,
@@ -104,7 +150,7 @@ mod tests {
     #[test]
     fn the_quantile_is_the_smallest_time_that_covers_its_share() {
         for (q, expected) in [(0.1, 2.0), (0.5, 10.0), (0.51, 12.0), (1.0, 20.0)] {
-            let mut chooser = quantile(q);
+            let mut chooser = by_quantile(q);
             for time in [3.0, 1.0, 2.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0] {
                 chooser.observe(time);
             }
@@ -112,14 +158,49 @@ mod tests {
         }
     }
 
+    fn by_deviation(k: f64) -> DeadlineChooser {
+        DeadlineChooser::new(DeadlinePolicy::MedianPlusMad {
+            k,
+            warmup: 1,
+            window: 6,
+        })
+    }
+
+    /// Times 1 2 3 4 6 100: median 3.5, deviations 0.5 0.5 1.5 2.5 2.5 96.5, of which the median is 2.
+    #[test]
+    fn the_median_and_its_deviations_by_hand() {
+        for (k, expected) in [(0.0, 3.5), (3.0, 9.5)] {
+            let mut chooser = by_deviation(k);
+            for time in [100.0, 2.0, 6.0, 1.0, 4.0, f64::INFINITY, 3.0] {
+                chooser.observe(time);
+            }
+            assert_eq!(chooser.deadline(), expected, "k = {k}");
+            assert_eq!(chooser.deadline(), expected, "asking changes nothing");
+        }
+        assert_eq!(by_deviation(3.0).deadline(), f64::INFINITY);
+    }
+
+    /// However late a minority is, the deadline stays; once it is the majority, the deadline follows.
+    #[test]
+    fn a_minority_of_late_reports_does_not_move_the_deadline() {
+        let mut chooser = by_deviation(3.0);
+        let deadline = |chooser: &mut DeadlineChooser, times: [f64; 6]| {
+            times.into_iter().for_each(|time| chooser.observe(time));
+            chooser.deadline()
+        };
+        let near = deadline(&mut chooser, [1.0, 1.1, 1.2, 1.3, 9.0, 9.0]);
+        assert_eq!(near, deadline(&mut chooser, [1.0, 1.1, 1.2, 1.3, 9e9, 9e9]));
+        assert!(deadline(&mut chooser, [1.0, 1.1, 9.0, 9.0, 9.0, 9.0]) >= 9.0);
+    }
+
     #[test]
     fn nothing_known_means_waiting_for_everyone() {
-        assert_eq!(quantile(0.9).deadline(), f64::INFINITY);
+        assert_eq!(by_quantile(0.9).deadline(), f64::INFINITY);
     }
 
     #[test]
     fn old_times_are_forgotten_and_late_ones_let_the_deadline_grow() {
-        let mut chooser = quantile(0.5);
+        let mut chooser = by_quantile(0.5);
         for _ in 0..10 {
             chooser.observe(1.0);
         }

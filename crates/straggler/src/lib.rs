@@ -8,7 +8,7 @@
 //! * [`WorkerDelay`]: the distribution of one worker's delay, `p_i` at a deadline, one draw;
 //! * [`DelayModel`]: one [`WorkerDelay`] per worker; the delay of a worker in an iteration is a
 //!   pure function of (seed, iteration, worker), so a run can be resumed or moved without changing
-//!   who straggles;
+//!   who straggles; its quantiles over all workers together;
 //! * [`estimate`]: maximum likelihood from observed arrivals.
 //!
 //! The model of Song & Choi 2026 (arXiv 2605.15890, eqs 32 and 37) is the shifted exponential with
@@ -37,6 +37,7 @@
 mod error;
 pub mod estimate;
 mod model;
+mod pooled;
 #[cfg(test)]
 mod statistics;
 mod worker;

@@ -165,6 +165,11 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             inject != Inject::None,
             format!("straggler.inject = \"{inject}\""),
         ),
+        (
+            "deadline.median_plus_mad",
+            inject != Inject::None,
+            format!("straggler.inject = \"{inject}\""),
+        ),
     ];
     let options = scheme.scheme().options();
     because.extend(SCHEME_OPTIONS.iter().map(|(key, option)| {

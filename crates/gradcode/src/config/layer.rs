@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::origin::{Origins, Place};
 use super::values::{
     Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction, Decoding, DelayKind,
-    EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, Method, ModelKind, Norm, OneOrMany,
-    OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind, StudyKind, StudyRates,
-    TraceOrder, UnitSeconds,
+    EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, MedianPlusMad, Method, ModelKind,
+    Norm, OneOrMany, OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind,
+    StudyKind, StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -141,8 +141,8 @@ section! {
 }
 section! {
     /// `[deadline]`: how long a round waits for real stragglers.
-    DeadlineLayer at "deadline" one of (seconds, quantile) {
-        seconds: f64, quantile: Quantile,
+    DeadlineLayer at "deadline" one of (seconds, quantile, median_plus_mad) {
+        seconds: f64, quantile: Quantile, median_plus_mad: MedianPlusMad,
     }
 }
 section! {

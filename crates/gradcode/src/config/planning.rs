@@ -175,7 +175,9 @@ pub fn shortfall(config: &Config, plan: &Plan) -> Option<String> {
 ///
 /// `straggler.probabilities` if set. Otherwise the delay model at the deadline, except for real
 /// stragglers (`inject = "none"`): with a quantile deadline every worker is late with 1 - q by
-/// construction; with a fixed one the model is asked at `seconds / unit_seconds`.
+/// construction; with a fixed one the model is asked at `seconds / unit_seconds`; with
+/// `median_plus_mad` it is asked at its own median plus k deviations where its unit is known, and
+/// otherwise every worker is late as if all had the same shifted exponential ([`like_one`]).
 ///
 /// # Errors
 /// [`ConfigError::Probability`] for a p_i of 0 or 1; what [`Config::delay_model`] says.
@@ -184,14 +186,22 @@ pub fn straggle_probabilities(config: &Config) -> Result<Vec<f64>, ConfigError> 
     let (probabilities, how) = if let Some(given) = &straggler.probabilities {
         (given.expand(config.workers), "as given".to_owned())
     } else {
+        let model = config.delay_model()?;
         let deadline = match (straggler.inject, config.deadline, straggler.unit_seconds) {
             (Inject::None, Deadline::Quantile(quantile), _) => {
                 return Ok(vec![1.0 - quantile.q; config.workers]);
             }
+            (Inject::None, Deadline::MedianPlusMad(rule), UnitSeconds::Auto) => {
+                return Ok(vec![like_one(rule.k); config.workers]);
+            }
+            // Both are in proportion to the unit.
+            (Inject::None, Deadline::MedianPlusMad(rule), UnitSeconds::Fixed(_)) => {
+                model.pooled_quantile(0.5) + rule.k * model.pooled_deviation()
+            }
             (Inject::None, Deadline::Seconds(seconds), UnitSeconds::Fixed(unit)) => seconds / unit,
             _ => straggler.deadline,
         };
-        let probabilities = config.delay_model()?.straggle_probabilities(deadline);
+        let probabilities = model.straggle_probabilities(deadline);
         (
             probabilities,
             format!("by the delay model at deadline {deadline}"),
@@ -205,6 +215,13 @@ pub fn straggle_probabilities(config: &Config) -> Result<Vec<f64>, ConfigError> 
         }),
         None => Ok(probabilities),
     }
+}
+
+/// How often a worker is later than median + k median absolute deviations when all have the same shifted
+/// exponential, whichever: the median is `a + ln 2 / psi`, the deviation `asinh(1/2) / psi`, so that
+/// `p = exp(-ln 2 - k asinh(1/2)) = phi^-k / 2` with the golden ratio phi.
+fn like_one(k: f64) -> f64 {
+    0.5 * (-k * 0.5f64.asinh()).exp()
 }
 
 /// l where no file is needed to know it: as set, or by the model's own size.
@@ -329,6 +346,21 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(seconds, [(-2.0f64 * 0.5).exp(); 2]);
+        // Four deviations of one worker's delay: 1/2 of phi^-4, whatever the rate, so the model agrees.
+        let rule = format!("{real}deadline.median_plus_mad = {{ k = 4 }}\n");
+        let golden = (0.5 * ((1.0 + 5f64.sqrt()) / 2.0).powi(-4)).abs();
+        for text in ["", "straggler.unit_seconds = 3"] {
+            let found = p(&format!("{rule}{text}")).unwrap();
+            assert!(found.iter().all(|p| (p - golden).abs() < 1e-9), "{found:?}");
+        }
+        // With unequal workers only a model can say whose delays are in the tail.
+        let unequal = base.replace("rate = 2", "rate = [1, 8]");
+        let unequal = config(&format!("{unequal}{rule}straggler.unit_seconds = 3"));
+        let found = straggle_probabilities(&unequal).unwrap();
+        assert!(
+            matches!(found[..], [slow, fast] if slow > 0.1 && fast < 1e-3),
+            "{found:?}"
+        );
         // exp(-2 x 999) is 0 in floating point.
         let error = p("straggler.deadline = 1000").unwrap_err().to_string();
         assert!(

@@ -129,9 +129,11 @@ pub fn resolve(
             model, shift, rate, trace_order, deadline, unit_seconds, inject,
         }, trace: layer.straggler.trace.as_ref().map(PathBuf::from),
            probabilities: layer.straggler.probabilities.clone()),
-        deadline: match (layer.deadline.seconds, layer.deadline.quantile) {
+        deadline: match (layer.deadline.seconds, layer.deadline.median_plus_mad) {
             (Some(seconds), _) => Deadline::Seconds(seconds),
-            (None, quantile) => {
+            (None, Some(rule)) => Deadline::MedianPlusMad(rule),
+            (None, None) => {
+                let quantile = layer.deadline.quantile;
                 Deadline::Quantile(merged.need("deadline.quantile", quantile, DEFAULTED)?)
             }
         },

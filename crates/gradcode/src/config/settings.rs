@@ -10,8 +10,8 @@ use super::layer::{
 };
 use super::values::{
     CodecNorm, CodecPreset, DelayKind, EmptyRound, Every, Feedback, Inject, Labels, Loss,
-    ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule, SchemeKind,
-    TraceOrder, UnitSeconds,
+    MedianPlusMad, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
+    SchemeKind, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -278,6 +278,8 @@ pub enum Deadline {
     Seconds(f64),
     /// From the history of arrivals.
     Quantile(Quantile),
+    /// From the history of arrivals, but not from a minority of very late ones.
+    MedianPlusMad(MedianPlusMad),
 }
 
 /// `[compute]`
@@ -365,15 +367,14 @@ impl Config {
                 inject: Some(self.straggler.inject),
                 probabilities: self.straggler.probabilities.clone(),
             },
-            deadline: match self.deadline {
-                Deadline::Seconds(seconds) => DeadlineLayer {
-                    seconds: Some(seconds),
-                    quantile: None,
-                },
-                Deadline::Quantile(quantile) => DeadlineLayer {
-                    seconds: None,
-                    quantile: Some(quantile),
-                },
+            deadline: {
+                let mut layer = DeadlineLayer::default();
+                match self.deadline {
+                    Deadline::Seconds(seconds) => layer.seconds = Some(seconds),
+                    Deadline::Quantile(quantile) => layer.quantile = Some(quantile),
+                    Deadline::MedianPlusMad(rule) => layer.median_plus_mad = Some(rule),
+                }
+                layer
             },
             compute: ComputeLayer {
                 device: Some(self.compute.device.clone()),

@@ -211,10 +211,14 @@ pub(super) fn one_alternative(layer: &Layer, place: &Place) -> Result<(), Config
             ],
         ),
         (
-            "a deadline is either fixed or a quantile",
+            "a deadline is either fixed or found by one rule",
             vec![
                 ("deadline.seconds", layer.deadline.seconds.is_some()),
                 ("deadline.quantile", layer.deadline.quantile.is_some()),
+                (
+                    "deadline.median_plus_mad",
+                    layer.deadline.median_plus_mad.is_some(),
+                ),
             ],
         ),
     ];

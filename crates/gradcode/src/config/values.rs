@@ -13,7 +13,7 @@ pub use gradient_code::schemes::{
     Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph, Ridge,
 };
 pub use scheme_kind::SchemeKind;
-pub use shapes::{Every, OneOrMany, Quantile, Rates, Scaling, UnitSeconds};
+pub use shapes::{Every, MedianPlusMad, OneOrMany, Quantile, Rates, Scaling, UnitSeconds};
 
 /// An enum whose variants are written as words in TOML and on the command line.
 macro_rules! words {

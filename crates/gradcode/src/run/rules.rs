@@ -22,6 +22,11 @@ pub fn rules(config: &Config) -> Result<Settings, ConfigError> {
                 warmup: quantile.warmup,
                 window: usize::try_from(quantile.window).unwrap_or(usize::MAX),
             },
+            Deadline::MedianPlusMad(rule) => DeadlinePolicy::MedianPlusMad {
+                k: rule.k,
+                warmup: rule.warmup,
+                window: usize::try_from(rule.window).unwrap_or(usize::MAX),
+            },
         }),
         Inject::Delay => Straggling::Delay {
             model: config.delay_model()?,

@@ -105,15 +105,22 @@ fn a_fixed_deadline_far_away_is_met() {
 
 #[test]
 fn a_deadline_is_learnt_from_arrivals() {
+    a_deadline_is_learnt("quantile = { q = 0.9, factor = 1.5, warmup = 10, window = 80 }");
+}
+
+#[test]
+fn a_deadline_is_learnt_from_median_and_deviations() {
+    a_deadline_is_learnt("median_plus_mad = { k = 5.0, warmup = 10, window = 80 }");
+}
+
+#[track_caller]
+fn a_deadline_is_learnt(rule: &str) {
     let scratch = Scratch::new();
     let out = scratch.path("out");
     run(
         &scratch,
         5,
-        &experiment(
-            "straggler.inject = \"none\"\n\
-             deadline.quantile = { q = 0.9, factor = 1.5, warmup = 10, window = 80 }\n",
-        ),
+        &experiment(&format!("straggler.inject = \"none\"\ndeadline.{rule}\n")),
         &out,
     );
     let share = late_share(&out);

@@ -97,7 +97,13 @@ pub(super) fn straggler(config: &Config, merged: &Merged) -> Checked {
                 && quantile.q < 1.0
                 && positive(quantile.factor)
                 && quantile.window >= 1,
-            "needs 0 < q < 1, a factor above 0 and a window of at least 1 round",
+            "needs 0 < q < 1, a factor above 0 and a window of at least 1 report",
+        ),
+        Deadline::MedianPlusMad(rule) => require(
+            merged,
+            "deadline.median_plus_mad",
+            non_negative(rule.k) && rule.window >= 1,
+            "needs k of at least 0 and a window of at least 1 report",
         ),
     }
 }

@@ -80,7 +80,7 @@ pub struct Quantile {
     pub factor: f64,
     /// First rounds, which wait for everybody.
     pub warmup: u64,
-    /// Rounds of history.
+    /// Reports of history.
     pub window: u64,
 }
 
@@ -89,6 +89,28 @@ impl Default for Quantile {
         Quantile {
             q: 0.9,
             factor: 1.2,
+            warmup: 20,
+            window: 200,
+        }
+    }
+}
+
+/// `deadline.median_plus_mad`: a deadline from the history of arrivals that outliers do not move.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MedianPlusMad {
+    /// Median absolute deviations beyond the median.
+    pub k: f64,
+    /// First rounds, which wait for everybody.
+    pub warmup: u64,
+    /// Reports of history.
+    pub window: u64,
+}
+
+impl Default for MedianPlusMad {
+    fn default() -> Self {
+        MedianPlusMad {
+            k: 3.0,
             warmup: 20,
             window: 200,
         }

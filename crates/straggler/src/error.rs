@@ -36,6 +36,20 @@ pub enum DelayError {
         /// What was given.
         value: f64,
     },
+    /// A slowdown that cannot be.
+    #[error("slow worker {worker} down by {factor} from iteration {from} until {to}: {valid}")]
+    Slowdown {
+        /// Index of the worker, from 0.
+        worker: usize,
+        /// By what its delays would be multiplied.
+        factor: f64,
+        /// First iteration.
+        from: u64,
+        /// First iteration after it.
+        to: u64,
+        /// What is wrong, or would be right.
+        valid: String,
+    },
     /// The interval that rates are drawn from is not one.
     #[error("draw rates from U({low}, {high}): it must hold that 0 < low <= high < infinity")]
     RateInterval {

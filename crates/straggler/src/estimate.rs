@@ -31,6 +31,45 @@ pub fn empirical(late: u64, tasks: u64) -> Result<f64, EstimateError> {
     Ok(late as f64 / tasks as f64)
 }
 
+/// Probabilities between which that of being late lies with a probability of at least `1 - error`,
+/// when `late` of `tasks` independent tasks were late.
+///
+/// The p with `tasks KL(late/tasks || p) <= ln(2 / error)`, by Chernoff's bound: valid for any number
+/// of tasks, a little wider than the exact interval of Clopper and Pearson.
+///
+/// # Errors
+/// As [`empirical`].
+///
+/// ```
+/// let (low, high) = straggler::estimate::confidence_interval(30, 100, 0.05)?;
+/// assert!(0.18 < low && low < 0.20 && 0.42 < high && high < 0.44);
+/// # Ok::<(), straggler::EstimateError>(())
+/// ```
+pub fn confidence_interval(late: u64, tasks: u64, error: f64) -> Result<(f64, f64), EstimateError> {
+    let share = empirical(late, tasks)?;
+    let allowed = (2.0 / error).ln() / tasks as f64;
+    // The entropy grows from 0 at the share to infinity at the end, which lies outside unless it is
+    // the share itself.
+    let end_towards = |end: f64| {
+        let (mut inside, mut outside) = (share, end);
+        for _ in 0..60 {
+            let middle = f64::midpoint(inside, outside);
+            match relative_entropy(share, middle) <= allowed {
+                true => inside = middle,
+                false => outside = middle,
+            }
+        }
+        outside
+    };
+    Ok((end_towards(0.0), end_towards(1.0)))
+}
+
+/// `KL(q || p) = q ln(q/p) + (1 - q) ln((1 - q)/(1 - p))`, the relative entropy of two coins in nats.
+pub(crate) fn relative_entropy(q: f64, p: f64) -> f64 {
+    let term = |q: f64, p: f64| if q == 0.0 { 0.0 } else { q * (q / p).ln() };
+    term(q, p) + term(1.0 - q, 1.0 - p)
+}
+
 /// A shifted exponential fitted to right-censored delays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ShiftedExponentialFit {
@@ -127,6 +166,52 @@ pub fn censored_shifted_exponential(
     })
 }
 
+/// [`censored_shifted_exponential`] where deadlines differ: `late[j]` is the deadline that late task j
+/// missed, and each on-time delay was within its own.
+///
+/// A task censored before the earliest arrival says nothing: whatever it took, it was longer than
+/// that anyway.
+///
+/// # Errors
+/// As [`censored_shifted_exponential`]; [`EstimateError::Delay`] for any time that is negative or not
+/// finite, those of late tasks counted after those on time.
+pub fn censored_at(on_time: &[f64], late: &[f64]) -> Result<ShiftedExponentialFit, EstimateError> {
+    let tasks = (on_time.len() + late.len()) as u64;
+    if tasks == 0 {
+        return Err(EstimateError::NoTasks);
+    }
+    let mut times = on_time.iter().chain(late);
+    if let Some(position) = times.position(|time| !(time.is_finite() && *time >= 0.0)) {
+        return Err(EstimateError::Delay {
+            position,
+            value: *on_time
+                .iter()
+                .chain(late)
+                .nth(position)
+                .unwrap_or(&f64::NAN),
+            deadline: f64::INFINITY,
+        });
+    }
+    let Some(shift) = on_time.iter().copied().reduce(f64::min) else {
+        return Err(EstimateError::NothingOnTime { tasks });
+    };
+    let beyond = |time: &f64| (time - shift).max(0.0);
+    let waited = on_time.iter().chain(late).map(beyond).sum::<f64>();
+    let rate = on_time.len() as f64 / waited;
+    if !rate.is_finite() {
+        return Err(EstimateError::Degenerate {
+            tasks,
+            value: shift,
+        });
+    }
+    Ok(ShiftedExponentialFit {
+        shift,
+        rate,
+        on_time: on_time.len() as u64,
+        tasks,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +278,55 @@ mod tests {
         }
         // One censored task besides is enough for a rate.
         assert_eq!(fit(&[0.5, 0.5], 3, 1.0).unwrap().rate, 4.0);
+    }
+
+    #[test]
+    fn deadlines_may_differ() {
+        // By hand: waited 0 + .5 + 1 on time, 1 and 2 late; the one censored at .8 says nothing.
+        let fit = censored_at(&[1.5, 1.0, 2.0], &[2.0, 0.8, 3.0]).unwrap();
+        assert_eq!((fit.shift, fit.rate), (1.0, 3.0 / 4.5));
+        assert_eq!((fit.on_time, fit.tasks), (3, 6));
+        let same = censored_shifted_exponential(&[1.5, 1.0, 2.0], 5, 3.0).unwrap();
+        assert_eq!(censored_at(&[1.5, 1.0, 2.0], &[3.0, 3.0]).unwrap(), same);
+        assert_eq!(censored_at(&[], &[]), Err(EstimateError::NoTasks));
+        assert_eq!(
+            censored_at(&[], &[1.0]),
+            Err(EstimateError::NothingOnTime { tasks: 1 })
+        );
+        assert!(matches!(
+            censored_at(&[1.0], &[2.0, f64::INFINITY]),
+            Err(EstimateError::Delay { position: 2, .. })
+        ));
+        assert!(matches!(
+            censored_at(&[1.0, 1.0], &[0.5]),
+            Err(EstimateError::Degenerate { .. })
+        ));
+    }
+
+    /// Against the exact binomial distribution: for every p and n the interval misses p no more often
+    /// than it promises.
+    #[test]
+    fn confidence_intervals_cover() {
+        for tasks in [1u64, 5, 40] {
+            for p in [0.001, 0.02, 0.3, 0.5, 0.9, 0.999] {
+                for error in [0.2, 0.01] {
+                    let mut missed = 0.0;
+                    let mut mass = (1.0f64 - p).powi(tasks as i32); // of 0 late
+                    for late in 0..=tasks {
+                        let (low, high) = confidence_interval(late, tasks, error).unwrap();
+                        assert!((0.0..=1.0).contains(&low) && low <= high && high <= 1.0);
+                        if !(low..=high).contains(&p) {
+                            missed += mass;
+                        }
+                        mass *= (tasks - late) as f64 / (late + 1) as f64 * p / (1.0 - p);
+                    }
+                    assert!(missed <= error, "{tasks} {p} {error}: {missed}");
+                }
+            }
+        }
+        assert_eq!(confidence_interval(0, 3, 0.1).unwrap().0, 0.0);
+        assert_eq!(confidence_interval(3, 3, 0.1).unwrap().1, 1.0);
+        assert!(confidence_interval(0, 0, 0.1).is_err());
     }
 
     fn log_likelihood(on_time: &[f64], tasks: u64, deadline: f64, shift: f64, rate: f64) -> f64 {

@@ -9,7 +9,10 @@
 //! * [`DelayModel`]: one [`WorkerDelay`] per worker; the delay of a worker in an iteration is a
 //!   pure function of (seed, iteration, worker), so a run can be resumed or moved without changing
 //!   who straggles; its quantiles over all workers together;
-//! * [`estimate`]: maximum likelihood from observed arrivals.
+//! * [`estimate`]: maximum likelihood from observed arrivals, and confidence intervals;
+//! * [`drift`]: a sequential test of whether a worker is still late as often as was planned;
+//! * [`Monitor`]: the latest arrivals of all workers, tested round by round, and new estimates when the
+//!   plan no longer holds.
 //!
 //! The model of Song & Choi 2026 (arXiv 2605.15890, eqs 32 and 37) is the shifted exponential with
 //! shift 1: `p_i = exp(-psi_i (tau - 1))`, with `psi_i ~ U(psi_min, psi_max)`. Delays are
@@ -34,6 +37,8 @@
 //! # Ok::<(), straggler::DelayError>(())
 //! ```
 
+mod arrivals;
+pub mod drift;
 mod error;
 pub mod estimate;
 mod model;
@@ -42,6 +47,10 @@ mod pooled;
 mod statistics;
 mod worker;
 
+pub use arrivals::{
+    Change, Drift, Estimate, Estimator, Monitor, Rules, Trial, estimate as estimate_trials,
+};
+pub use drift::DriftTest;
 pub use error::{DelayError, EstimateError};
-pub use model::{DelayModel, TraceOrder};
+pub use model::{DelayModel, Slowdown, TraceOrder};
 pub use worker::WorkerDelay;

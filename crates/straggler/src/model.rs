@@ -18,11 +18,25 @@ pub enum TraceOrder {
     Resample,
 }
 
+/// A worker takes `factor` times as long as its distribution says, in some iterations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slowdown {
+    /// The worker, from 0.
+    pub worker: usize,
+    /// By what its delays are multiplied; above 0, and below 1 for a worker that becomes faster.
+    pub factor: f64,
+    /// First iteration that it holds for.
+    pub from: u64,
+    /// First one that it holds for no longer; `u64::MAX` for never.
+    pub to: u64,
+}
+
 /// One delay distribution per worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DelayModel {
     workers: Vec<WorkerDelay>,
     trace_order: TraceOrder,
+    slowdowns: Vec<Slowdown>,
 }
 
 impl DelayModel {
@@ -41,6 +55,7 @@ impl DelayModel {
         Ok(Self {
             workers,
             trace_order: TraceOrder::default(),
+            slowdowns: Vec::new(),
         })
     }
 
@@ -86,7 +101,49 @@ impl DelayModel {
         }
     }
 
-    /// The distribution of each worker.
+    /// The same model with workers that change on the way. Several at once multiply.
+    ///
+    /// # Errors
+    /// [`DelayError::Slowdown`] for a worker that there is not, a factor that is not finite and above
+    /// 0, or an empty range of iterations.
+    pub fn with_slowdowns(self, slowdowns: Vec<Slowdown>) -> Result<Self, DelayError> {
+        for slowdown in &slowdowns {
+            let Slowdown {
+                worker,
+                factor,
+                from,
+                to,
+            } = *slowdown;
+            let wrong = if worker >= self.len() {
+                Some(format!("there are workers 0 to {}", self.len() - 1))
+            } else if !(factor.is_finite() && factor > 0.0) {
+                Some("the factor must be finite and > 0".to_owned())
+            } else {
+                (from >= to).then(|| "it must hold for some iteration".to_owned())
+            };
+            if let Some(valid) = wrong {
+                return Err(DelayError::Slowdown {
+                    worker,
+                    factor,
+                    from,
+                    to,
+                    valid,
+                });
+            }
+        }
+        Ok(Self { slowdowns, ..self })
+    }
+
+    /// By what the delays of `worker` are multiplied in `iteration`; 1 if by nothing.
+    pub fn slowdown(&self, iteration: u64, worker: usize) -> f64 {
+        let holds = |slowdown: &&Slowdown| {
+            slowdown.worker == worker && (slowdown.from..slowdown.to).contains(&iteration)
+        };
+        let factors = self.slowdowns.iter().filter(holds);
+        factors.map(|slowdown| slowdown.factor).product()
+    }
+
+    /// The distribution of each worker, slowdowns left out.
     pub fn workers(&self) -> &[WorkerDelay] {
         &self.workers
     }
@@ -97,10 +154,19 @@ impl DelayModel {
         self.workers.len()
     }
 
-    /// `p_i = Pr(tau_i > deadline)` for every worker, in their order.
+    /// `p_i = Pr(tau_i > deadline)` for every worker, in their order, while nobody is slowed down.
     pub fn straggle_probabilities(&self, deadline: f64) -> Vec<f64> {
         let p = |worker: &WorkerDelay| worker.straggle_probability(deadline);
         self.workers.iter().map(p).collect()
+    }
+
+    /// [`Self::straggle_probabilities`] as they are in `iteration`.
+    pub fn straggle_probabilities_in(&self, iteration: u64, deadline: f64) -> Vec<f64> {
+        let p = |worker: usize| {
+            let within = deadline / self.slowdown(iteration, worker);
+            self.workers[worker].straggle_probability(within)
+        };
+        (0..self.len()).map(p).collect()
     }
 
     /// The delay of `worker` in `iteration`, in the model's unit; the worker is on time when it is
@@ -109,12 +175,13 @@ impl DelayModel {
     /// # Panics
     /// If there is no such worker.
     pub fn delay(&self, seed: u64, iteration: u64, worker: usize) -> f64 {
-        match (&self.workers[worker], self.trace_order) {
+        let delay = match (&self.workers[worker], self.trace_order) {
             (WorkerDelay::Trace(delays), TraceOrder::Replay) => {
                 delays[(iteration % delays.len() as u64) as usize]
             }
             (delay, _) => delay.delay(&mut rng(seed, Purpose::Delay, iteration, worker as u64)),
-        }
+        };
+        delay * self.slowdown(iteration, worker)
     }
 }
 
@@ -236,6 +303,51 @@ mod tests {
     }
     const GOLDEN_RATES: [f64; 2] = [1.096277812138568, 0.8290934271735728];
     const GOLDEN_DELAYS: [f64; 2] = [2.5143314414257354, 2.5344293857654607];
+
+    #[test]
+    fn slowdowns_multiply_the_same_draws_while_they_hold() {
+        let slow = |worker, factor, from, to| Slowdown {
+            worker,
+            factor,
+            from,
+            to,
+        };
+        let model = DelayModel::new(vec![shifted(1.0, 1.0); 3]).unwrap();
+        let changed = model
+            .clone()
+            .with_slowdowns(vec![slow(1, 5.0, 10, u64::MAX), slow(1, 0.5, 20, 30)])
+            .unwrap();
+        for t in 0..40 {
+            for worker in 0..3 {
+                let factor = match (worker, t) {
+                    (1, 20..30) => 2.5,
+                    (1, 10..) => 5.0,
+                    _ => 1.0,
+                };
+                assert_eq!(
+                    changed.delay(9, t, worker),
+                    factor * model.delay(9, t, worker)
+                );
+            }
+        }
+        // Pr(5 (1 + Exp(1)) > 6) = Pr(Exp(1) > 0.2).
+        let p = changed.straggle_probabilities_in(15, 6.0);
+        assert!((p[1] - (-0.2f64).exp()).abs() < 1e-12);
+        assert_eq!([p[0], p[2]], [(-5.0f64).exp(); 2]);
+        assert_eq!(
+            changed.straggle_probabilities_in(9, 6.0),
+            model.straggle_probabilities(6.0)
+        );
+        for (bad, valid) in [
+            (slow(3, 5.0, 0, 1), "workers 0 to 2"),
+            (slow(0, 0.0, 0, 1), "> 0"),
+            (slow(0, f64::NAN, 0, 1), "finite"),
+            (slow(0, 5.0, 4, 4), "some iteration"),
+        ] {
+            let error = model.clone().with_slowdowns(vec![bad]).unwrap_err();
+            assert!(error.to_string().contains(valid), "{error}");
+        }
+    }
 
     #[test]
     fn replay_walks_each_trace_cyclically() {

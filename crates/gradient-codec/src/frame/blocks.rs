@@ -48,6 +48,32 @@ impl Blocks<'_> {
         Segment::new(&self.quantizer, (self.n - start).min(SEGMENT))
     }
 
+    /// See [`super::Frame::magnitude`].
+    pub(super) fn magnitude(&self) -> f64 {
+        if self.quantizer.is_f32() {
+            return super::entries::norm(self.body.as_chunks().0);
+        }
+        let levels = f64::from(self.quantizer.levels());
+        let largest = |step: f32| (levels * f64::from(step)).powi(2);
+        let Some(bucket) = self.quantizer.bucket().map(|bucket| bucket as usize) else {
+            return (self.n as f64 * largest(self.header_step)).sqrt();
+        };
+        let segment_bytes = self.full_segment_bytes();
+        let mut sum = 0.0;
+        for start in (0..self.n).step_by(SEGMENT) {
+            let coordinates = (self.n - start).min(SEGMENT);
+            let steps = &self.body[start / SEGMENT * segment_bytes..];
+            for (b, step) in steps.as_chunks().0[..coordinates.div_ceil(bucket)]
+                .iter()
+                .enumerate()
+            {
+                let filled = (coordinates - b * bucket).min(bucket);
+                sum += filled as f64 * largest(f32::from_le_bytes(*step));
+            }
+        }
+        sum.sqrt()
+    }
+
     fn full_segment_bytes(&self) -> usize {
         if self.quantizer.is_f32() {
             4 * SEGMENT

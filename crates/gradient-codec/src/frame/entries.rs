@@ -20,6 +20,12 @@ pub(super) enum Coordinates<'a> {
     Drawn(u64),
 }
 
+/// l2 norm of little-endian f32s.
+pub(super) fn norm(values: &[[u8; 4]]) -> f64 {
+    let square = |value: &[u8; 4]| f64::from(f32::from_le_bytes(*value)).powi(2);
+    values.iter().map(square).sum::<f64>().sqrt()
+}
+
 impl Entries<'_> {
     /// The coordinates, in increasing order.
     pub fn indices(&self) -> Vec<usize> {

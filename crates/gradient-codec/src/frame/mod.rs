@@ -138,6 +138,19 @@ impl<'a> Frame<'a> {
         self.compressor.payload_bits()
     }
 
+    /// How large the message is, without decoding it: at least `||C(x)||` (l2), and the same multiple
+    /// of the vector's scale in every frame of one compressor, so that frames can be compared.
+    ///
+    /// It is the norm of the vector whose coordinates all have the largest magnitude that their step
+    /// allows: `||C(x)||` itself for signs, raw f32 and sparse frames, `sqrt(bucket)` times the norm
+    /// of the buckets' scales otherwise. Reads one f32 per bucket, raw and sparse frames entirely.
+    pub fn magnitude(&self) -> f64 {
+        match &self.body {
+            Body::Blocks(blocks) => blocks.magnitude(),
+            Body::Entries(entries) => entries::norm(entries.values),
+        }
+    }
+
     /// The uncompressed values behind the coordinates.
     pub fn tail(&self) -> impl ExactSizeIterator<Item = f32> + use<'a> {
         self.tail.iter().map(|bytes| f32::from_le_bytes(*bytes))

@@ -1,8 +1,10 @@
 //! What signs and sparsifiers are worth: who is unbiased, with which variance, and how much of a
 //! vector is lost. Seeds are fixed, thresholds are five standard deviations or more.
 
-use super::{ID, error_of, normal, squared_norm, vector};
-use crate::{Compressor, Generator, MessageId, OneBitScale, Preset, Quantizer, reference};
+use super::{ID, compressors, error_of, expected, normal, squared_norm, vector};
+use crate::{
+    Compressor, Frame, Generator, MessageId, OneBitScale, Operator, Preset, Quantizer, reference,
+};
 use proptest::prelude::*;
 
 fn one_bit(scale: OneBitScale, generator: Generator, n: usize) -> Compressor {
@@ -204,6 +206,41 @@ proptest! {
                 let tail: f64 = sorted[k as usize..].iter().sum();
                 prop_assert!((error - tail).abs() <= 1e-9 * norm);
             }
+        }
+    }
+}
+
+/// At least the norm of what is decoded, the norm itself where every coordinate has its step's only
+/// magnitude, and homogeneous: twice the vector, twice the magnitude.
+#[test]
+fn the_magnitude_bounds_the_norm_and_follows_the_scale() {
+    for n in [1, 700, 70_000] {
+        let x = normal(n, 3);
+        let doubled: Vec<f32> = x.iter().map(|v| 2.0 * v).collect();
+        for compressor in compressors(Generator::Philox, n) {
+            let measure = |x: &[f32]| {
+                let mut bytes = Vec::new();
+                compressor.encode(&ID, x, &[], &mut bytes).unwrap();
+                let plan = expected(compressor, 0);
+                let frame = Frame::parse(&bytes, &plan).unwrap();
+                let mut decoded = vec![0.0; n];
+                frame.decode(&mut decoded);
+                (frame.magnitude(), squared_norm(&decoded).sqrt())
+            };
+            let (magnitude, norm) = measure(&x);
+            assert!(
+                magnitude >= norm * (1.0 - 1e-6),
+                "{compressor:?}: {magnitude} {norm}"
+            );
+            let exact = !matches!(compressor.operator(), Operator::Quantizer(q) if (2..=16).contains(&q.bits()));
+            if exact {
+                assert!(
+                    magnitude <= norm * (1.0 + 1e-6),
+                    "{compressor:?}: {magnitude} {norm}"
+                );
+            }
+            let (twice, _) = measure(&doubled);
+            assert!((twice / magnitude - 2.0).abs() < 1e-5, "{compressor:?}");
         }
     }
 }

@@ -6,6 +6,18 @@ use learner::Second;
 
 use crate::buffer::Buffer;
 use crate::expected::Messages;
+use crate::norms::{Limits, Norms};
+
+/// Why a message is refused.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// It is not what the plan calls for.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// It is far larger than others.
+    #[error("use a message of size {size:.3e}, where the median is {median:.3e}")]
+    Exploded { size: f64, median: f64 },
+}
 
 /// ghat / n = (1/n) sum_i I_i w_i Q_i(f_i), eq (2) of Song & Choi, and beside it the second track
 /// and the losses that came with the frames.
@@ -18,7 +30,7 @@ pub(crate) struct Estimate {
     dimension: usize,
     second: Option<Vec<f32>>,
     /// Frames that wait for the responder set (decoders with per-round weights).
-    kept: Vec<(usize, Buffer)>,
+    kept: Vec<Kept>,
     /// Responders: in folding order, and once the round is finished in the order of `weights`.
     pub responders: Vec<usize>,
     /// Per-round decoders: R, the responders' weights, r x m.
@@ -33,6 +45,14 @@ pub(crate) struct Estimate {
     pub worker_loss: Vec<f64>,
     /// Compressed payload bits of the accepted frames.
     pub payload_bits: u64,
+}
+
+/// A frame that waits.
+struct Kept {
+    worker: usize,
+    buffer: Buffer,
+    /// 1 unless the message is clipped.
+    factor: f64,
 }
 
 impl Estimate {
@@ -78,18 +98,24 @@ impl Estimate {
     /// Checks a frame and folds it in; hands the buffer back unless the decoder has to keep it.
     ///
     /// # Errors
-    /// If the frame is not exactly what the plan calls for: it is refused and changes nothing.
+    /// If the frame is not exactly what the plan calls for, or exploded: it is refused and changes
+    /// nothing.
     pub fn fold(
         &mut self,
         plan: &Plan,
         messages: &Messages,
-        worker: usize,
-        iteration: u64,
+        (worker, iteration): (usize, u64),
         buffer: Buffer,
-    ) -> Result<Option<Buffer>, (FrameError, Buffer)> {
+        (norms, limits): (&mut Norms, Limits),
+    ) -> Result<Option<Buffer>, (Refusal, Buffer)> {
         let frame = match messages.parse(worker, iteration, &buffer) {
             Ok(frame) => frame,
-            Err(error) => return Err((error, buffer)),
+            Err(error) => return Err((error.into(), buffer)),
+        };
+        let size = frame.magnitude();
+        let factor = match norms.admit(worker, size, limits) {
+            Ok(factor) => factor,
+            Err(median) => return Err((Refusal::Exploded { size, median }, buffer)),
         };
         self.responders.push(worker);
         self.payload_bits += messages.payload_bits(worker);
@@ -108,14 +134,18 @@ impl Estimate {
             Decoder::Fixed { weights, second } => {
                 let n = plan.partitions as f64;
                 self.loss_decoded += weights[worker] * coded_loss / n;
-                frame.accumulate((weights[worker] / n) as f32, &mut self.sum);
+                frame.accumulate((factor * weights[worker] / n) as f32, &mut self.sum);
                 if let (Some(SecondTrack::Weights(v)), Some(track)) = (second, &mut self.second) {
-                    frame.accumulate((v[worker] / n) as f32, track);
+                    frame.accumulate((factor * v[worker] / n) as f32, track);
                 }
                 Ok(Some(buffer))
             }
             Decoder::PerRound(_) => {
-                self.kept.push((worker, buffer));
+                self.kept.push(Kept {
+                    worker,
+                    buffer,
+                    factor,
+                });
                 Ok(None)
             }
         }
@@ -148,30 +178,30 @@ impl Estimate {
         self.weights = round.weights;
         self.decoder_norm = round.amplification.sqrt();
         let mut kept = std::mem::take(&mut self.kept);
-        kept.sort_by_key(|(worker, _)| *worker); // sums of f32 are made in a fixed order
+        kept.sort_by_key(|kept| kept.worker); // sums of f32 are made in a fixed order
         let (n, blocks) = (plan.partitions as f64, plan.blocks());
         let length = self.sum.len() / blocks;
-        for (worker, buffer) in &kept {
+        for kept in &kept {
             let frame = messages
-                .parse(*worker, iteration, buffer)
+                .parse(kept.worker, iteration, &kept.buffer)
                 .map_err(|error| error.to_string())?;
-            let Some(at) = self.responders.iter().position(|i| i == worker) else {
+            let Some(at) = self.responders.iter().position(|i| *i == kept.worker) else {
                 continue; // whoever has a frame here is among them
             };
             let weights = &self.weights[at * blocks..][..blocks];
             for (sum, weight) in self.sum.chunks_exact_mut(length).zip(weights) {
-                frame.accumulate((weight / n) as f32, sum);
+                frame.accumulate((kept.factor * weight / n) as f32, sum);
             }
             // A loss has no blocks: each block's coefficients decode it, and their mean is taken.
-            let fold = plan.fold(*worker, iteration);
-            let held = plan.workers[*worker].assignment.iter();
+            let fold = plan.fold(kept.worker, iteration);
+            let held = plan.workers[kept.worker].assignment.iter();
             for (at, (&(_, coefficient), loss)) in held.zip(losses_of(&frame)).enumerate() {
                 let factors = (0..blocks).map(|u| weights[u] * fold.factor(at, u, blocks));
                 let decoded = factors.sum::<f64>() * coefficient * loss;
                 self.loss_decoded += decoded / (n * blocks as f64);
             }
         }
-        Ok(kept.into_iter().map(|(_, buffer)| buffer).collect())
+        Ok(kept.into_iter().map(|kept| kept.buffer).collect())
     }
 
     /// ghat / n, d coordinates.

@@ -11,10 +11,12 @@
 
 use crate::buffer::{Buffer, Parameters};
 use crate::error::RunError;
+use crate::estimate::Refusal;
 use crate::master::Master;
 use crate::message::{Header, Status, Task};
 use crate::straggling::RoundTiming;
 use crate::transport::Event;
+use gradient_codec::FrameError;
 use run_log::IterationRow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -164,10 +166,15 @@ impl Master<'_> {
         let mut last_event = self.transport.now();
         let mut moved = self.transport.traffic().up;
         loop {
+            // Whenever something has changed, be it that a worker was given up.
+            let folding = Instant::now();
+            self.fold(&mut state, round, row);
+            decoded += folding.elapsed().as_secs_f64();
             state.closed |= state.unreported.is_empty();
             if state.closed && state.in_time.is_empty() && state.granted.is_empty() {
                 break;
             }
+            self.grant(&mut state)?; // after folding, which makes room
             let patience = last_event + self.patience(&state, round);
             // Drawn arrivals have no deadline: the workers that were asked are the ones that come.
             let deadline = if state.closed || self.clockwork.drawn() {
@@ -186,10 +193,6 @@ impl Master<'_> {
             for event in events.drain(..) {
                 self.receive(event, round, Some(&mut state), row)?;
             }
-            let folding = Instant::now();
-            self.fold(&mut state, round, row);
-            decoded += folding.elapsed().as_secs_f64();
-            self.grant(&mut state)?; // after folding, which makes room
             if now >= deadline {
                 state.closed = true;
             }
@@ -220,6 +223,7 @@ impl Master<'_> {
         }
         row.seconds_decode = decoded + finishing.elapsed().as_secs_f64();
         self.fill_per_worker(round, row);
+        self.judge(round.iteration);
         let every = self.settings.relative_error_every;
         if every > 0 && round.iteration.is_multiple_of(every) {
             row.relative_error = self.relative_error(round.iteration)?;
@@ -256,6 +260,8 @@ impl Master<'_> {
                         self.transport.recycle(frame);
                         if self.roster.busy_with(worker) == Some(sequence) {
                             self.roster.release(worker);
+                        } else if !self.roster.is_lost(worker) {
+                            self.foreign("frame", worker, sequence, round.iteration);
                         }
                     }
                 }
@@ -282,6 +288,9 @@ impl Master<'_> {
         let worker = header.worker as usize;
         if self.roster.busy_with(worker) != Some(header.sequence) {
             // Given up, or out of step: whatever it has is not wanted.
+            if !self.roster.is_lost(worker) {
+                self.foreign("header", worker, header.sequence, round.iteration);
+            }
             if header.status == Status::Ready {
                 self.transport.verdict(&header, false)?;
             }
@@ -301,6 +310,15 @@ impl Master<'_> {
                 row.per_worker.seconds_encode[worker] = header.encode_seconds;
             }
         }
+        if !header.is_plausible() {
+            let said = "its header says times that cannot be".to_owned();
+            self.refuse(worker, round.iteration, said);
+            if header.status == Status::Ready {
+                self.transport.verdict(&header, false)?;
+            }
+            self.roster.release(worker);
+            return Ok(());
+        }
         match header.status {
             Status::Ready => {}
             Status::Late => {
@@ -317,17 +335,13 @@ impl Master<'_> {
                 });
             }
             Status::NotFinite | Status::Failed => {
-                row.refused += 1;
                 self.not_finite |= header.status == Status::NotFinite;
                 let what = match header.status {
                     Status::NotFinite => "its gradient is not finite",
                     _ => "it could not compute",
                 };
                 let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-                self.journal.warning(&format!(
-                    "worker {worker} counts as late at iteration {}, {what}{reason}",
-                    round.iteration
-                ));
+                self.refuse(worker, round.iteration, format!("{what}{reason}"));
                 self.roster.release(worker);
                 return Ok(());
             }
@@ -350,7 +364,10 @@ impl Master<'_> {
             }
             _ => {
                 if in_time && !expected {
-                    row.refused += 1;
+                    let bytes = header.frame_bytes;
+                    let said =
+                        format!("its frame has {bytes} bytes, which is not what was planned");
+                    self.refuse(worker, round.iteration, said);
                 }
                 self.transport.verdict(&header, false)?;
                 self.roster.release(worker);
@@ -400,18 +417,20 @@ impl Master<'_> {
             };
             row.per_worker.bits[worker] = 8 * frame.bytes().len() as i64;
             let t = round.iteration;
+            let norms = (&mut self.norms, self.settings.limits);
             match self
                 .estimate
-                .fold(&self.plan, &self.messages, worker, t, frame)
+                .fold(&self.plan, &self.messages, (worker, t), frame, norms)
             {
                 Ok(Some(buffer)) => self.transport.recycle(buffer),
                 Ok(None) => {}
                 Err((error, buffer)) => {
-                    row.refused += 1;
+                    use FrameError::{Iteration, Worker};
+                    if let Refusal::Frame(Iteration { .. } | Worker { .. }) = error {
+                        self.offences.foreign();
+                    }
                     row.per_worker.arrival_time[worker] = f64::NAN;
-                    self.journal.warning(&format!(
-                        "a frame of worker {worker} is refused at iteration {t}: {error}"
-                    ));
+                    self.refuse(worker, t, format!("failed to {error}"));
                     self.transport.recycle(buffer);
                 }
             }
@@ -419,10 +438,44 @@ impl Master<'_> {
         }
     }
 
-    /// Fills in who was late and by how much.
-    fn fill_per_worker(&self, round: &Round, row: &mut IterationRow) {
+    /// Counts a message that cannot be used; its worker is late.
+    fn refuse(&mut self, worker: usize, t: u64, reason: String) {
+        let text = format!("worker {worker} counts as late at iteration {t}: {reason}");
+        if let Some(count) = self.offences.refuse(worker, reason) {
+            let so_far = match count {
+                1 => String::new(),
+                _ => format!(" ({count} refused so far)"),
+            };
+            self.journal.warning(&format!("{text}{so_far}"));
+        }
+    }
+
+    /// Notes a message that no correct worker sends.
+    fn foreign(&mut self, what: &str, worker: usize, sequence: u64, t: u64) {
+        self.offences.foreign();
+        self.journal.warning(&format!(
+            "worker {worker} sent a {what} of round {sequence}, in which it was not asked (iteration {t}); it is dropped"
+        ));
+    }
+
+    /// Gives up the workers of which too much had to be refused.
+    fn judge(&mut self, t: u64) {
+        let responders = &self.estimate.responders;
+        let beyond = self.offences.judge(responders, self.settings.tolerance);
+        for (worker, reason) in beyond {
+            self.lose(worker, t, &reason);
+        }
+    }
+
+    /// Fills in who was late and by how much, and what had to be refused since the last iteration.
+    fn fill_per_worker(&mut self, round: &Round, row: &mut IterationRow) {
+        row.foreign = self.offences.take_foreign();
+        row.clipped = self.norms.take_clipped();
         let answered = &self.estimate.responders;
         for worker in 0..self.plan.workers.len() {
+            let refused = self.offences.now(worker);
+            row.refused += refused;
+            row.per_worker.refused[worker] = refused as i64;
             if self.plan.workers[worker].is_idle() || self.roster.is_lost(worker) {
                 continue;
             }

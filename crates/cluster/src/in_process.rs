@@ -3,14 +3,18 @@
 //! A task takes exactly its injected delay on the virtual clock, however long it really computes,
 //! so an experiment with a hundred stragglers runs at the speed of one machine's arithmetic. The
 //! master's loop, the frames and the bits are those of MPI.
+//!
+//! Injected faults happen in virtual time too. Workers have no processes here: one that is killed is
+//! never heard of again, and one that is frozen is delayed.
 
 use crate::buffer::{Buffer, Parameters};
 use crate::error::TransportError;
+use crate::faults::{FaultKind, Injected, Phase};
 use crate::message::{CONTROL_BYTES, Ending, Header, Status, Task};
 use crate::transport::{Event, Traffic, Transport};
 use crate::worker::{Engine, Timing};
 use gradient_code::Plan;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// All workers of a run in the master's own process.
@@ -18,13 +22,24 @@ pub struct InProcess {
     engine: Engine,
     /// Virtual seconds since the start.
     clock: f64,
-    /// Tasks by the virtual time of their report; the sequence breaks ties in starting order.
-    reports: BTreeMap<(OrderedSeconds, u64), (Task, Arc<Parameters>)>,
-    started: u64,
-    waiting: HashMap<u32, Vec<u8>>,
+    /// What is to happen, by its virtual time; a counter breaks ties in the order of planning.
+    agenda: BTreeMap<(OrderedSeconds, u64), Due>,
+    planned: u64,
+    /// Frames that wait for the master's verdict, and what is to go wrong with them.
+    waiting: HashMap<u32, (Vec<u8>, Injected)>,
+    /// Workers that an injected fault has killed.
+    dead: BTreeSet<u32>,
     events: VecDeque<Event>,
     pool: Vec<Vec<u8>>,
     traffic: Traffic,
+}
+
+/// Something that happens at a moment of virtual time.
+enum Due {
+    /// A task is done: compute it and report.
+    Report(Task, Arc<Parameters>),
+    /// A message arrives that was held up.
+    Arrival(Event),
 }
 
 /// Seconds with a total order.
@@ -49,9 +64,10 @@ impl InProcess {
         Self {
             engine,
             clock: 0.0,
-            reports: BTreeMap::new(),
-            started: 0,
+            agenda: BTreeMap::new(),
+            planned: 0,
             waiting: HashMap::new(),
+            dead: BTreeSet::new(),
             events: VecDeque::new(),
             pool: Vec::new(),
             traffic: Traffic::default(),
@@ -63,15 +79,38 @@ impl InProcess {
         &self.engine
     }
 
+    fn plan(&mut self, at: f64, due: Due) {
+        self.planned += 1;
+        self.agenda.insert((OrderedSeconds(at), self.planned), due);
+    }
+
+    /// Passes an event on after `pause` more seconds.
+    fn deliver(&mut self, event: Event, pause: f64) {
+        if pause > 0.0 {
+            self.plan(self.clock + pause, Due::Arrival(event));
+        } else {
+            self.events.push_back(event);
+        }
+    }
+
+    /// Whether an injected fault keeps the worker from going on in this phase.
+    fn falls_silent(&mut self, worker: u32, phase: Phase, injected: &Injected) -> bool {
+        if injected.has(FaultKind::Kill, phase) {
+            self.dead.insert(worker);
+        }
+        self.dead.contains(&worker) || injected.has(FaultKind::Drop, phase)
+    }
+
     /// Computes a task whose time has come, and reports it.
-    fn run(&mut self, task: &Task, parameters: &Parameters) -> Event {
+    fn run(&mut self, task: &Task, parameters: &Parameters) {
+        let injected = self.engine.faults().of(task);
         let late = task.injected_delay > task.deadline;
         let mut frame = self.pool.pop().unwrap_or_default();
         frame.clear();
         let (status, timing, failure) = if late {
             (Status::Late, Timing::default(), None)
         } else {
-            match self.engine.run(task, &parameters.0, &mut frame) {
+            match self.engine.attempt(task, &parameters.0, &mut frame) {
                 Ok(timing) => (Status::Ready, timing, None),
                 Err(error) => {
                     frame.clear();
@@ -80,7 +119,7 @@ impl InProcess {
                 }
             }
         };
-        let header = Header {
+        let mut header = Header {
             sequence: task.sequence,
             worker: task.worker,
             status,
@@ -88,19 +127,26 @@ impl InProcess {
             compute_seconds: timing.compute_seconds,
             encode_seconds: timing.encode_seconds,
         };
+        if self.falls_silent(task.worker, Phase::Header, &injected) {
+            self.pool.push(frame);
+            return;
+        }
+        let pause = injected.pause(Phase::Header);
         if status == Status::Ready {
-            self.waiting.insert(task.worker, frame);
+            injected.spoil_header(&mut header);
+            self.waiting.insert(task.worker, (frame, injected));
         } else {
             self.pool.push(frame);
         }
         self.traffic.up += CONTROL_BYTES as u64;
-        match failure {
+        let event = match failure {
             Some(reason) => {
                 self.traffic.up += reason.len() as u64;
                 Event::Failure { header, reason }
             }
             None => Event::Header(header),
-        }
+        };
+        self.deliver(event, pause);
     }
 }
 
@@ -114,16 +160,18 @@ impl Transport for InProcess {
     }
 
     fn start(&mut self, task: Task, parameters: &Arc<Parameters>) -> Result<(), TransportError> {
-        // A delay beyond the deadline is reported at once, as over MPI.
-        let late = task.injected_delay > task.deadline;
-        let due = self.clock + if late { 0.0 } else { task.injected_delay };
-        self.started += 1;
-        self.reports.insert(
-            (OrderedSeconds(due), self.started),
-            (task, parameters.clone()),
-        );
         // What a rank of its own would be sent.
         self.traffic.down += (CONTROL_BYTES + (**parameters).as_ref().len()) as u64;
+        let injected = self.engine.faults().of(&task);
+        if self.falls_silent(task.worker, Phase::Compute, &injected) {
+            return Ok(());
+        }
+        // A delay beyond the deadline is reported at once, as over MPI.
+        let late = task.injected_delay > task.deadline;
+        let takes = if late { 0.0 } else { task.injected_delay };
+        // As over MPI, where the drawn delay is the least that a task takes.
+        let due = self.clock + takes.max(injected.pause(Phase::Compute));
+        self.plan(due, Due::Report(task, parameters.clone()));
         Ok(())
     }
 
@@ -132,38 +180,47 @@ impl Transport for InProcess {
         if let Some(memories) = self.engine.memories() {
             memories.settle(header.worker, send);
         }
-        let Some(frame) = self.waiting.remove(&header.worker) else {
+        let Some((mut frame, injected)) = self.waiting.remove(&header.worker) else {
             return Err(TransportError::Protocol {
                 rank: 0,
                 what: format!("a verdict on worker {}, which has no frame", header.worker),
             });
         };
-        if send {
+        if send && !self.falls_silent(header.worker, Phase::Payload, &injected) {
+            injected.panic_in(Phase::Payload);
+            injected.spoil_frame(&mut frame);
             self.traffic.up += frame.len() as u64;
             let mut buffer = Buffer::default();
             buffer.resize(frame.len());
             buffer.bytes_mut().copy_from_slice(&frame);
-            self.events.push_back(Event::Frame {
+            let event = Event::Frame {
                 worker: header.worker as usize,
                 sequence: header.sequence,
                 frame: buffer,
-            });
+            };
+            self.deliver(event, injected.pause(Phase::Payload));
         }
         self.pool.push(frame);
         Ok(())
     }
 
     fn poll(&mut self, until: f64, events: &mut Vec<Event>) -> Result<(), TransportError> {
-        if self.events.is_empty() {
-            match self.reports.first_entry() {
+        // A task may end in silence; then whatever is next comes first.
+        while self.events.is_empty() {
+            match self.agenda.first_entry() {
                 Some(first) if first.key().0.0 <= until => {
                     self.clock = self.clock.max(first.key().0.0);
-                    let (task, parameters) = first.remove();
-                    let event = self.run(&task, &parameters);
-                    self.events.push_back(event);
+                    match first.remove() {
+                        Due::Report(task, parameters) => self.run(&task, &parameters),
+                        Due::Arrival(event) => self.events.push_back(event),
+                    }
                 }
-                _ if until.is_finite() => self.clock = self.clock.max(until),
-                _ => {}
+                _ => {
+                    if until.is_finite() {
+                        self.clock = self.clock.max(until);
+                    }
+                    break;
+                }
             }
         }
         events.extend(self.events.drain(..));

@@ -12,6 +12,8 @@ use crate::buffer::Parameters;
 use crate::error::RunError;
 use crate::estimate::Estimate;
 use crate::expected::Messages;
+use crate::norms::Norms;
+use crate::offences::Offences;
 use crate::roster::{LostWorker, Roster};
 use crate::settings::{EmptyRound, Settings};
 use crate::straggling::Clockwork;
@@ -84,6 +86,8 @@ pub struct Master<'a> {
     pub(crate) clockwork: Clockwork,
     pub(crate) roster: Roster,
     pub(crate) estimate: Estimate,
+    pub(crate) offences: Offences,
+    pub(crate) norms: Norms,
     /// beta_t.
     parameters: Vec<f32>,
     /// Buffers that parameters are sent from; one is free once no send holds it.
@@ -151,6 +155,8 @@ impl<'a> Master<'a> {
                 workers,
             ),
             roster: Roster::new(workers),
+            offences: Offences::new(workers),
+            norms: Norms::default(),
             plan: parts.plan,
             published: Vec::new(),
             sequence: 0,
@@ -351,9 +357,12 @@ impl<'a> Master<'a> {
 
     /// Gives a worker up.
     pub(crate) fn lose(&mut self, worker: usize, t: u64, reason: &str) {
+        let silent = self.roster.busy_with(worker).is_some();
         if self.roster.lose(worker, t, reason.to_owned()) {
             self.replan_due = true;
-            self.transport.give_up(worker);
+            if silent {
+                self.transport.give_up(worker);
+            }
             self.journal.warning(&format!(
                 "worker {worker} is lost at iteration {t} ({reason}); going on without it"
             ));

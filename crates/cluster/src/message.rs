@@ -108,6 +108,15 @@ pub struct Header {
     pub encode_seconds: f64,
 }
 
+impl Header {
+    /// Whether its times can be: finite and not negative.
+    pub(crate) fn is_plausible(&self) -> bool {
+        [self.compute_seconds, self.encode_seconds]
+            .iter()
+            .all(|seconds| seconds.is_finite() && *seconds >= 0.0)
+    }
+}
+
 /// What a worker's rank tells the master.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Report {

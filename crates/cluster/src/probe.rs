@@ -4,6 +4,7 @@
 use crate::error::RunError;
 use crate::in_process::InProcess;
 use crate::master::{Belief, Journal, Master, Parts};
+use crate::norms::Limits;
 use crate::settings::Settings;
 use crate::worker::Engine;
 use gradient_code::Plan;
@@ -78,6 +79,11 @@ pub fn probe(parts: ProbeParts<'_>) -> Result<Probe, RunError> {
     let settings = Settings {
         error_feedback: None,
         relative_error_every: 0,
+        // What is measured is the scheme.
+        limits: Limits {
+            refuse: 0.0,
+            clip: 0.0,
+        },
         ..parts.settings.clone()
     };
     let engine = Engine::new(Box::new(gradients.clone()), settings.preset, settings.seed)

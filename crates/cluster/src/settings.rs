@@ -1,6 +1,8 @@
 //! How a run is conducted: everything the master's loop needs beside the plan, as plain values.
 
 use crate::memory::{ErrorFeedback, OnStraggling};
+use crate::norms::Limits;
+use crate::offences::Tolerance;
 use crate::straggling::Straggling;
 use gradient_codec::Preset;
 use learner::Schedule;
@@ -43,6 +45,10 @@ pub struct Settings {
     pub give_up_after: u64,
     /// ...that lasted at least so many seconds.
     pub give_up_seconds: f64,
+    /// How much of what a worker sends may have to be refused before it is given up.
+    pub tolerance: Tolerance,
+    /// What is done about messages that are larger than others.
+    pub limits: Limits,
     /// Bound of every wait for a worker that must answer, seconds.
     pub silence_timeout: f64,
     /// Frames in transfer at a time: bounds the master's memory.

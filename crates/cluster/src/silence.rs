@@ -99,7 +99,9 @@ impl Master<'_> {
     pub(crate) fn lose_waited_for(&mut self, state: &mut Gathering, round: &Round) {
         let seconds = self.settings.silence_timeout;
         let silent: Vec<usize> = if state.closed {
-            state.granted.iter().copied().collect()
+            // A frame that is here waits for the one before it, not for its worker.
+            let missing = |worker: &&usize| !state.arrived.contains_key(worker);
+            state.granted.iter().filter(missing).copied().collect()
         } else {
             state.unreported.clone()
         };

@@ -78,8 +78,8 @@ pub trait Transport {
     /// Announces a new plan; it holds for every task started later.
     fn publish(&mut self, plan: &Plan) -> Result<(), TransportError>;
 
-    /// Learns that the master has given a worker up. Its rank need not confirm the end of the run
-    /// unless the worker reports after all.
+    /// Learns that the master has given up a worker that owes it a report. Its rank need not confirm
+    /// the end of the run unless the worker reports after all.
     fn give_up(&mut self, worker: usize) {
         let _ = worker;
     }

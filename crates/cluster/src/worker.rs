@@ -1,6 +1,8 @@
 //! One worker's task, the same on every transport: the coded gradient, quantized and packed.
 
 use crate::blocks;
+use crate::faults::{FaultKind, Faults, Phase};
+use crate::guard::guarded;
 use crate::memory::{ErrorFeedback, Memory, SharedMemories};
 use crate::message::{Status, Task};
 use gradient_code::{Decoder, Plan};
@@ -11,7 +13,10 @@ use std::time::Instant;
 
 /// Computes and encodes for any of the plan's workers.
 pub struct Engine {
-    learner: Box<dyn Learner>,
+    /// None after a panic, until it is built anew.
+    learner: Option<Box<dyn Learner>>,
+    rebuild: Option<Rebuild>,
+    faults: Faults,
     /// None until the master has sent one.
     plan: Option<Arc<Plan>>,
     preset: Preset,
@@ -24,6 +29,9 @@ pub struct Engine {
     /// With error feedback only.
     memories: Option<SharedMemories>,
 }
+
+/// Builds a worker's model and data anew.
+pub type Rebuild = Box<dyn FnMut() -> Result<Box<dyn Learner>, String> + Send>;
 
 /// What a task cost.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +72,15 @@ pub enum TaskError {
     /// The task does not fit the plan.
     #[error("worker {0} has no data in the current plan")]
     NoData(u32),
+    /// The computation panicked: a bug, in this program or in a library.
+    #[error("it panicked: {0}")]
+    Panic(String),
+    /// After a panic, model and data could not be built anew.
+    #[error("failed to set the model up again after a panic: {0}")]
+    Rebuild(String),
+    /// There is no memory for the task.
+    #[error("failed to allocate memory for the task: {0}")]
+    OutOfMemory(String),
 }
 
 impl TaskError {
@@ -87,7 +104,9 @@ impl Engine {
     pub fn new(learner: Box<dyn Learner>, preset: Preset, seed: u64) -> Self {
         let gradient = vec![0.0; learner.dimension()];
         Self {
-            learner,
+            learner: Some(learner),
+            rebuild: None,
+            faults: Faults::default(),
             plan: None,
             preset,
             shrink: false,
@@ -104,6 +123,26 @@ impl Engine {
     pub fn with_shrink(mut self, shrink: bool) -> Self {
         self.shrink = shrink;
         self
+    }
+
+    /// After a panic, model and data are built anew with `rebuild` before the next task, because
+    /// nobody knows what a panic left behind in them. Without this they are used as they are.
+    #[must_use]
+    pub fn with_rebuild(mut self, rebuild: Rebuild) -> Self {
+        self.rebuild = Some(rebuild);
+        self
+    }
+
+    /// Lets things go wrong on purpose, here and in the transport.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// What is to go wrong.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Adds error feedback to every worker's messages, in a run of `iterations` iterations with
@@ -169,6 +208,44 @@ impl Engine {
         Ok(())
     }
 
+    /// [`Engine::run`], where a panic is an error like any other: the next task is tried again, on a
+    /// model that is built anew ([`Engine::with_rebuild`]).
+    ///
+    /// # Errors
+    /// As [`Engine::run`]; [`TaskError::Panic`] and [`TaskError::Rebuild`].
+    pub fn attempt(
+        &mut self,
+        task: &Task,
+        parameters: &[f32],
+        frame: &mut Vec<u8>,
+    ) -> Result<Timing, TaskError> {
+        let injected = self.faults.of(task);
+        let outcome = guarded(|| {
+            self.mend()?;
+            injected.panic_in(Phase::Compute);
+            let timing = self.run(task, parameters, frame)?;
+            injected.panic_in(Phase::Header);
+            Ok(timing)
+        });
+        outcome.unwrap_or_else(|text| {
+            if self.rebuild.is_some() {
+                let broken = self.learner.take();
+                let _ = guarded(|| drop(broken)); // what panicked once may do so again
+            }
+            Err(TaskError::Panic(text))
+        })
+    }
+
+    /// Builds the model anew if a panic has cost it.
+    fn mend(&mut self) -> Result<(), TaskError> {
+        if self.learner.is_none()
+            && let Some(rebuild) = &mut self.rebuild
+        {
+            self.learner = Some(rebuild().map_err(TaskError::Rebuild)?);
+        }
+        Ok(())
+    }
+
     /// Computes f_i at `parameters` and writes the frame of Q_i(f_i) into `frame`: the coded gradient
     /// sum_j a_ij g_j, or with a block code a block that mixes theirs.
     ///
@@ -189,15 +266,27 @@ impl Engine {
             .get(task.worker as usize)
             .filter(|worker| !worker.is_idle())
             .ok_or(TaskError::NoData(task.worker))?;
+        let injected = self.faults.of(task);
+        if injected.has(FaultKind::Memory, Phase::Compute) {
+            // More than any machine has, so that the refusal is the allocator's own.
+            let refused = Vec::<u8>::new().try_reserve_exact(isize::MAX as usize);
+            if let Err(error) = refused {
+                return Err(TaskError::OutOfMemory(error.to_string()));
+            }
+        }
+        let Some(learner) = &mut self.learner else {
+            return Err(TaskError::Rebuild("there is none since a panic".to_owned()));
+        };
         let started = Instant::now();
         let (message, losses) = blocks::message(
-            &mut *self.learner,
+            &mut **learner,
             plan,
             task,
             parameters,
             &mut self.gradient,
             &mut self.message,
         )?;
+        self.faults.spoil_message(task, &injected, message);
         let computed = Instant::now();
         write_tail(&losses, &mut self.tail);
         let id = MessageId {

@@ -50,6 +50,10 @@ pub enum Purpose {
     Synthesis = 9,
     /// Which samples belong to which partition; iteration 0.
     Partition = 10,
+    /// Whether an injected fault strikes; stream = worker, index = place in the list of faults.
+    Fault = 11,
+    /// Which coordinate of a message an injected fault spoils; stream = worker.
+    FaultPlace = 12,
 }
 
 /// The generator of one stream, positioned at index 0.

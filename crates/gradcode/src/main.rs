@@ -25,6 +25,9 @@ fn main() -> ExitCode {
     // `train` replaces the hook by one that takes the other ranks along.
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if cluster::caught(panic) {
+            return;
+        }
         default_hook(panic);
         eprintln!(
             "gradcode: error: this is a bug in gradcode, please report it with the lines above"

@@ -111,7 +111,9 @@ scalar_columns! {
     bits_down: u64, "bit", "bits sent to the workers, headers included";
     responders: u64, "1", "workers whose gradient entered the step";
     late: u64, "1", "workers that were asked, or still busy, and did not make the deadline";
-    refused: u64, "1", "frames refused as corrupt, foreign or not finite";
+    refused: u64, "1", "messages refused: damaged, not finite, exploded, of the wrong length, or of a task that failed";
+    clipped: u64, "1", "messages scaled down because they were much larger than others";
+    foreign: u64, "1", "messages of a round in which their worker was not asked; always 0 unless the protocol is broken";
     deadline: f64, "s", "deadline of the round, from its start";
     seconds_round: f64, "s", "duration of the whole iteration";
     seconds_wait: f64, "s", "time the master waited for workers";
@@ -128,5 +130,6 @@ per_worker_columns! {
     seconds_compute: f64 = f64::NAN, "s", "time the worker computed its coded gradient";
     seconds_encode: f64 = f64::NAN, "s", "time the worker quantized and packed";
     bits: i64 = 0, "bit", "bits received from the worker";
+    refused: i64 = 0, "1", "messages of the worker that were refused";
     loss: f64 = f64::NAN, "1", "mean minibatch loss over the worker's partitions";
 }

@@ -5,7 +5,9 @@
 //! halves the speed of its neighbours on an oversubscribed node, and yields only while bulk data
 //! is known to be moving.
 
+mod compute;
 mod master;
+mod outgoing;
 mod requests;
 mod session;
 mod worker;
@@ -99,6 +101,17 @@ impl Chunks {
     fn complete_one(&mut self) -> bool {
         self.in_flight -= 1;
         self.is_complete()
+    }
+
+    /// Whether the first of several chunks has gone and no other; of a single chunk, whether it is
+    /// still to go.
+    fn is_half_way(&self) -> bool {
+        let first = if self.bytes > self.chunk {
+            self.chunk
+        } else {
+            0
+        };
+        self.in_flight == 0 && self.posted == first
     }
 
     fn is_complete(&self) -> bool {

@@ -16,7 +16,8 @@ pub const PANIC_CODE: i32 = 70;
 /// An initialized MPI, with a communicator of our own whose errors are returned, not fatal.
 ///
 /// While a session lives, a panic on any thread of the rank prints its message and aborts the
-/// whole job with [`PANIC_CODE`]: unwinding into `MPI_Finalize` would hang every other rank.
+/// whole job with [`PANIC_CODE`]: unwinding into `MPI_Finalize` would hang every other rank. Only a
+/// worker's computation may panic: that is caught ([`crate::Engine::attempt`]) and reported.
 pub struct Session {
     universe: Option<Universe>,
     comm: SimpleCommunicator,
@@ -121,6 +122,12 @@ fn die_with_the_launcher() {
 fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        if crate::guard::caught(info) {
+            if std::env::var_os("RUST_BACKTRACE").is_some() {
+                print(info);
+            }
+            return;
+        }
         print(info);
         eprintln!("gradcode: this is a bug; aborting the job with code {PANIC_CODE}");
         abort(PANIC_CODE)

@@ -1,14 +1,16 @@
 //! A worker rank: its main thread talks to the master, one thread beside it computes.
 
+use super::compute::{Finished, Job, compute};
+use super::outgoing::Outgoing;
 use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
 use super::{Chunks, pause, tag};
 use crate::buffer::{Buffer, Landing};
 use crate::error::TransportError;
+use crate::faults::{FaultKind, Injected, Phase, freeze_this_process, kill_this_process};
 use crate::memory::SharedMemories;
-use crate::message::{Ending, Header, Order, Report, Status, Task, decode, encode};
-use crate::worker::{Engine, Timing};
-use gradient_code::Plan;
+use crate::message::{Ending, Order, Report, Status, Task, decode, encode};
+use crate::worker::Engine;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -24,7 +26,7 @@ pub struct WorkerRank {
     inbox: VecDeque<Inbox>,
     outbox: VecDeque<Outgoing>,
     /// Frames that wait for the master's verdict, by worker.
-    waiting: HashMap<u32, (u64, Arc<Vec<u8>>)>,
+    waiting: HashMap<u32, Waiting>,
     /// Where verdicts are settled, with error feedback.
     memories: Option<SharedMemories>,
     /// Chunks of the frame at the head of the outbox that are in flight.
@@ -49,29 +51,12 @@ enum Bulk {
     Plan,
 }
 
-struct Outgoing {
-    frame: Arc<Vec<u8>>,
-    chunks: Chunks,
-}
-
-/// What the main thread asks of the compute thread.
-enum Job {
-    Task {
-        task: Task,
-        received: Instant,
-        parameters: Arc<Buffer>,
-        frame: Vec<u8>,
-    },
-    Plan(Arc<Plan>),
-}
-
-/// A task's result, with the moment from which it may be reported.
-struct Finished {
-    header: Header,
+/// A frame that waits for the master's verdict.
+struct Waiting {
+    sequence: u64,
     frame: Vec<u8>,
-    /// Why there is no frame, if the task failed.
-    failure: Option<String>,
-    due: Instant,
+    /// What is to go wrong once it is sent.
+    injected: Injected,
 }
 
 /// Bulk data a briefing or plan may at most hold; parameters are bounded by the plan instead.
@@ -230,8 +215,9 @@ impl WorkerRank {
             self.push_chunks(&mut frames)?;
             self.check_patience("an order")?;
             if !moved {
-                let bulk =
-                    !self.outbox.is_empty() || matches!(self.inbox.front(), Some(Inbox::Bulk(..)));
+                let moving = |first: &Outgoing| !first.is_held();
+                let bulk = self.outbox.front().is_some_and(moving)
+                    || matches!(self.inbox.front(), Some(Inbox::Bulk(..)));
                 pause(bulk);
             }
         }
@@ -242,7 +228,13 @@ impl WorkerRank {
         finished: Finished,
         frames: &mut Vec<Vec<u8>>,
     ) -> Result<(), TransportError> {
-        let header = finished.header;
+        let (header, injected) = (finished.header, finished.injected);
+        if injected.has(FaultKind::Kill, Phase::Header) {
+            kill_this_process();
+        }
+        if injected.has(FaultKind::Freeze, Phase::Header) {
+            freeze_this_process(injected.seconds(FaultKind::Freeze, Phase::Header));
+        }
         let report = match &finished.failure {
             None => Report::Header(header),
             Some(reason) => Report::Failure {
@@ -258,8 +250,12 @@ impl WorkerRank {
                 .send_shared(&text, 0..text.len(), 0, tag::REASON)?;
         }
         if header.status == Status::Ready {
-            let frame = Arc::new(finished.frame);
-            self.waiting.insert(header.worker, (header.sequence, frame));
+            let waiting = Waiting {
+                sequence: header.sequence,
+                frame: finished.frame,
+                injected,
+            };
+            self.waiting.insert(header.worker, waiting);
         } else {
             frames.push(finished.frame); // the master has nothing to decide
         }
@@ -323,7 +319,7 @@ impl WorkerRank {
                 let matches = self
                     .waiting
                     .get(&worker)
-                    .is_some_and(|(round, _)| *round == sequence);
+                    .is_some_and(|waiting| waiting.sequence == sequence);
                 if !matches {
                     return Err(self.protocol(format!(
                         "a verdict on round {sequence} of worker {worker}, which has no such frame"
@@ -332,11 +328,13 @@ impl WorkerRank {
                 if let Some(memories) = &self.memories {
                     memories.settle(worker, send); // a worker has no other task by now
                 }
-                if let Some((_, frame)) = self.waiting.remove(&worker)
+                if let Some(mut waiting) = self.waiting.remove(&worker)
                     && send
                 {
-                    let chunks = Chunks::new(frame.len());
-                    self.outbox.push_back(Outgoing { frame, chunks });
+                    waiting.injected.panic_in(Phase::Payload); // takes the whole job along
+                    waiting.injected.spoil_frame(&mut waiting.frame);
+                    let outgoing = Outgoing::new(waiting.frame, &waiting.injected);
+                    self.outbox.push_back(outgoing);
                 }
             }
             Order::KeepAlive => {}
@@ -418,7 +416,7 @@ impl WorkerRank {
             }
         }
         if let Some(first) = self.outbox.front_mut() {
-            while let Some(range) = first.chunks.next() {
+            while let Some(range) = first.next_chunk() {
                 let ticket = self
                     .requests
                     .send_shared(&first.frame, range, 0, tag::FRAME)?;
@@ -455,73 +453,5 @@ impl WorkerRank {
 
     fn protocol(&self, what: String) -> TransportError {
         TransportError::Protocol { rank: 0, what }
-    }
-}
-
-/// The compute thread: tasks in, results out, until the main thread hangs up.
-fn compute(mut engine: Engine, todo: &Receiver<Job>, done: &Sender<Finished>) {
-    while let Ok(job) = todo.recv() {
-        match job {
-            Job::Plan(plan) => engine.set_plan(plan),
-            Job::Task {
-                task,
-                received,
-                parameters,
-                mut frame,
-            } => {
-                frame.clear();
-                let finished = run(&mut engine, &task, received, &parameters, frame);
-                if done.send(finished).is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Runs one task and applies its injected delay.
-///
-/// The delay is the task's whole duration: a result that took less is held back until then. A
-/// delay beyond the deadline means that the master would drop the result, so none is computed and
-/// the lateness is reported at once; the master lets the round run to its deadline all the same,
-/// and the worker is free for the next one, as a worker whose delays are independent from round to
-/// round must be.
-fn run(
-    engine: &mut Engine,
-    task: &Task,
-    received: Instant,
-    parameters: &Buffer,
-    mut frame: Vec<u8>,
-) -> Finished {
-    let late = task.injected_delay > task.deadline;
-    let (status, timing, failure) = if late {
-        (Status::Late, Timing::default(), None)
-    } else {
-        match engine.run(task, parameters.f32s(), &mut frame) {
-            Ok(timing) => (Status::Ready, timing, None),
-            Err(error) => {
-                frame.clear();
-                let reason = error.to_string();
-                (error.status(), Timing::default(), Some(reason))
-            }
-        }
-    };
-    let hold = if late {
-        0.0
-    } else {
-        task.injected_delay.max(0.0)
-    };
-    Finished {
-        header: Header {
-            sequence: task.sequence,
-            worker: task.worker,
-            status,
-            frame_bytes: frame.len() as u64,
-            compute_seconds: timing.compute_seconds,
-            encode_seconds: timing.encode_seconds,
-        },
-        frame,
-        failure,
-        due: received + Duration::from_secs_f64(hold),
     }
 }

@@ -1,8 +1,8 @@
 //! A small least-squares run, assembled by hand.
 
 use cluster::{
-    Belief, EmptyRound, Engine, Every, InProcess, Journal, Master, Outcome, Parts, RunError,
-    Settings, Straggling, Transport,
+    Belief, EmptyRound, Engine, Every, InProcess, Journal, Limits, Master, Outcome, Parts,
+    RunError, Settings, Straggling, Tolerance, Transport,
 };
 use gradient_code::{Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::{BucketNorm, Preset, Widths};
@@ -131,6 +131,8 @@ pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
         min_workers: 1,
         give_up_after: 5,
         give_up_seconds: 0.0,
+        tolerance: Tolerance::ANYTHING,
+        limits: Limits::default(),
         silence_timeout: 100.0,
         grants: 2,
     }

@@ -4,6 +4,7 @@
 mod common;
 mod decoders;
 mod error_feedback;
+mod faults;
 mod in_process;
 mod monte_carlo;
 mod probe;

@@ -108,7 +108,8 @@ fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<(Option<Ended>,
     if args.dry_run {
         return Ok((None, directory));
     }
-    let engine = build_engine(config, build_learner(config, 0, threads)?);
+    let rebuild = move |config: &Config| build_learner(config, 0, threads);
+    let engine = build_engine(config, rebuild(config)?, rebuild);
     let mut transport = InProcess::new(engine);
     let ended = conduct(Conduct {
         resolved,

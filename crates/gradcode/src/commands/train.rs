@@ -233,7 +233,7 @@ fn close(ended: &Ended, directory: &RunDirectory, args: &TrainArgs) -> Outcome<u
 fn options(config: &Config) -> MpiOptions {
     MpiOptions {
         startup_timeout: Duration::from_secs_f64(config.mpi.startup_timeout_seconds),
-        ..MpiOptions::default()
+        goodbye_timeout: Duration::from_secs_f64(config.mpi.goodbye_timeout_seconds),
     }
 }
 
@@ -293,7 +293,8 @@ fn prepare(
     let briefing: Briefing = serde_json::from_str(text)
         .map_err(|error| Failure::environment("read the briefing", &error))?;
     let config = config::from_text(&briefing.config, Path::new("briefing"))?.config;
-    let learner = build_learner(&config, node.0, threads(&config, node.1))?;
+    let threads = threads(&config, node.1);
+    let learner = build_learner(&config, node.0, threads)?;
     let ready = Ready {
         dimension: learner.dimension(),
         host: session.host(),
@@ -302,5 +303,8 @@ fn prepare(
     let ready = serde_json::to_string(&ready)
         .map_err(|error| Failure::environment("write the answer", &error))?;
     let patience = Duration::from_secs_f64(config.mpi.silence_timeout_seconds);
-    Ok((build_engine(&config, learner), ready, patience))
+    let engine = build_engine(&config, learner, move |config| {
+        build_learner(config, node.0, threads)
+    });
+    Ok((engine, ready, patience))
 }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod codec;
+mod inject;
 mod straggler;
 
 use super::error::ConfigError;
@@ -20,6 +21,7 @@ pub(super) fn check(config: &Config, merged: &Merged) -> Checked {
     optimizer(config, merged)?;
     rounds(config, merged)?;
     straggler::straggler(config, merged)?;
+    inject::inject(config, merged)?;
     places(config, merged)
 }
 
@@ -328,6 +330,30 @@ fn rounds(config: &Config, merged: &Merged) -> Checked {
     )?;
     require(
         merged,
+        "round.max_failure_share",
+        (0.0..=1.0).contains(&round.max_failure_share),
+        "must be from 0 to 1 (1 tolerates any share)",
+    )?;
+    for (key, multiple) in [
+        ("round.refuse_norm", round.refuse_norm),
+        ("round.clip_norm", round.clip_norm),
+    ] {
+        require(
+            merged,
+            key,
+            multiple == 0.0 || (multiple.is_finite() && multiple > 1.0),
+            "is a multiple of the median: above 1, or 0 (off)",
+        )?;
+    }
+    if round.clip_norm > 0.0 && round.refuse_norm > 0.0 && round.refuse_norm <= round.clip_norm {
+        return Err(merged.conflict(
+            "round.clip_norm",
+            "round.refuse_norm",
+            "what is refused is never clipped: refuse_norm must be above clip_norm, or 0",
+        ));
+    }
+    require(
+        merged,
         "round.min_workers",
         (1..=config.workers).contains(&round.min_workers),
         &format!("must be from 1 to the {} workers", config.workers),
@@ -351,6 +377,7 @@ fn places(config: &Config, merged: &Merged) -> Checked {
     for (key, seconds) in [
         ("mpi.startup_timeout_seconds", mpi.startup_timeout_seconds),
         ("mpi.silence_timeout_seconds", mpi.silence_timeout_seconds),
+        ("mpi.goodbye_timeout_seconds", mpi.goodbye_timeout_seconds),
     ] {
         require(merged, key, positive(seconds), "must be a number above 0")?;
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::{ErrorFeedback, OnStraggling};
+use cluster::{ErrorFeedback, Fault, FaultKind, Faults, OnStraggling, Phase};
 use gradient_codec::{BucketNorm, OneBitScale, Preset};
 use learner::convex::{ConvexConfig, Objective};
 use learner::mlp::{DigitSource, IdxPaths, MlpConfig, MlpLoss};
@@ -15,8 +15,8 @@ use torch_models::layers::NormKind;
 use super::error::ConfigError;
 use super::settings::{Architecture, CocoPaths, Config};
 use super::values::{
-    CodecNorm, CodecPreset, DelayKind, Feedback, Labels, Loss, Norm, OptimizerKind, Rates,
-    Schedule, TraceOrder,
+    CodecNorm, CodecPreset, DelayKind, Feedback, InjectedFault, InjectedPhase, Injection, Labels,
+    Loss, Norm, OptimizerKind, Rates, Schedule, TraceOrder,
 };
 
 impl Config {
@@ -73,6 +73,36 @@ impl Config {
             Feedback::Lost => OnStraggling::Lost,
         };
         Some(ErrorFeedback { on_straggling })
+    }
+
+    /// What goes wrong on purpose.
+    pub fn faults(&self) -> Faults {
+        let fault = |entry: &Injection| Fault {
+            kind: match entry.fault {
+                InjectedFault::Delay => FaultKind::Delay,
+                InjectedFault::Drop => FaultKind::Drop,
+                InjectedFault::Kill => FaultKind::Kill,
+                InjectedFault::Freeze => FaultKind::Freeze,
+                InjectedFault::Corrupt => FaultKind::Corrupt,
+                InjectedFault::Nan => FaultKind::Nan,
+                InjectedFault::Panic => FaultKind::Panic,
+                InjectedFault::Memory => FaultKind::Memory,
+            },
+            phase: match entry.phase.unwrap_or(InjectedPhase::Compute) {
+                InjectedPhase::Compute => Phase::Compute,
+                InjectedPhase::Header => Phase::Header,
+                InjectedPhase::Payload => Phase::Payload,
+            },
+            workers: entry
+                .workers
+                .as_ref()
+                .map(|workers| workers.iter().map(|&worker| worker as u32).collect()),
+            from: entry.iterations().0,
+            to: entry.iterations().1,
+            probability: entry.probability.unwrap_or(1.0),
+            seconds: entry.seconds.unwrap_or(0.0),
+        };
+        Faults::new(self.seed, self.inject.iter().map(fault).collect())
     }
 
     /// The optimizer at the master.

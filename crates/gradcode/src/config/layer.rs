@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::origin::{Origins, Place};
 use super::values::{
     Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction, Decoding, DelayKind,
-    EmptyRound, Every, Feedback, Graph, Inject, Labels, Loss, MedianPlusMad, Method, ModelKind,
-    Norm, OneOrMany, OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind,
-    StudyKind, StudyRates, TraceOrder, UnitSeconds,
+    EmptyRound, Every, Feedback, Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method,
+    ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule,
+    SchemeKind, StudyKind, StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -129,7 +129,8 @@ section! {
     /// `[round]`: the master's patience.
     RoundLayer at "round" {
         empty_round: EmptyRound, max_empty_rounds: u64, min_workers: usize,
-        give_up_after: u64, give_up_seconds: f64, relative_error_every: u64,
+        give_up_after: u64, give_up_seconds: f64, max_failures: u64, max_failure_share: f64,
+        refuse_norm: f64, clip_norm: f64, relative_error_every: u64,
     }
 }
 section! {
@@ -155,6 +156,7 @@ section! {
     /// `[mpi]`: message sizes and time limits.
     MpiLayer at "mpi" {
         grants: usize, startup_timeout_seconds: f64, silence_timeout_seconds: f64,
+        goodbye_timeout_seconds: f64,
     }
 }
 
@@ -207,6 +209,7 @@ macro_rules! layer {
 layer! {
     keys {
         title: String, seed: u64, iterations: u64, workers: usize, partitions: usize, out: String,
+        inject: Vec<Injection>,
     }
     sections {
         model: ModelLayer, data: DataLayer, scheme: SchemeLayer, budget: BudgetLayer,

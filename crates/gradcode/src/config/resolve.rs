@@ -106,6 +106,7 @@ pub fn resolve(
         workers,
         partitions: layer.partitions.unwrap_or(workers),
         out: PathBuf::from(layer.out.clone().unwrap_or_else(|| format!("runs/{stem}"))),
+        inject: layer.inject.clone().unwrap_or_default(),
         model: model(&merged, &layer)?,
         data: data(&merged, &layer)?,
         scheme: Scheme {
@@ -123,7 +124,8 @@ pub fn resolve(
         }),
         evaluation: take!(merged, layer.evaluation, "evaluation" => Evaluation { every, at_end, images }),
         round: take!(merged, layer.round, "round" => Round {
-            empty_round, max_empty_rounds, min_workers, give_up_after, give_up_seconds, relative_error_every,
+            empty_round, max_empty_rounds, min_workers, give_up_after, give_up_seconds, max_failures,
+            max_failure_share, refuse_norm, clip_norm, relative_error_every,
         }),
         straggler: take!(merged, layer.straggler, "straggler" => Straggler {
             model, shift, rate, trace_order, deadline, unit_seconds, inject,
@@ -139,7 +141,7 @@ pub fn resolve(
         },
         compute: take!(merged, layer.compute, "compute" => Compute { device, threads }),
         mpi: take!(merged, layer.mpi, "mpi" => Mpi {
-            grants, startup_timeout_seconds, silence_timeout_seconds,
+            grants, startup_timeout_seconds, silence_timeout_seconds, goodbye_timeout_seconds,
         }),
     };
     check::check(&config, &merged)?;

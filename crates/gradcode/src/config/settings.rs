@@ -9,9 +9,9 @@ use super::layer::{
     ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    CodecNorm, CodecPreset, DelayKind, EmptyRound, Every, Feedback, Inject, Labels, Loss,
-    MedianPlusMad, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling, Schedule,
-    SchemeKind, TraceOrder, UnitSeconds,
+    CodecNorm, CodecPreset, DelayKind, EmptyRound, Every, Feedback, Inject, Injection, Labels,
+    Loss, MedianPlusMad, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling,
+    Schedule, SchemeKind, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub partitions: usize,
     /// The run directory.
     pub out: PathBuf,
+    /// `[[inject]]`: faults on purpose.
+    pub inject: Vec<Injection>,
     /// `[model]`
     pub model: Model,
     /// `[data]`
@@ -244,6 +246,14 @@ pub struct Round {
     pub give_up_after: u64,
     /// Which must have lasted this long.
     pub give_up_seconds: f64,
+    /// Refusals in a row; 0 = any number.
+    pub max_failures: u64,
+    /// Of a worker's last reports.
+    pub max_failure_share: f64,
+    /// Multiple of the median; 0 = off.
+    pub refuse_norm: f64,
+    /// Multiple of the median; 0 = off.
+    pub clip_norm: f64,
     /// Rounds; 0 = never.
     pub relative_error_every: u64,
 }
@@ -300,6 +310,8 @@ pub struct Mpi {
     pub startup_timeout_seconds: f64,
     /// Seconds.
     pub silence_timeout_seconds: f64,
+    /// Seconds.
+    pub goodbye_timeout_seconds: f64,
 }
 
 impl Config {
@@ -312,6 +324,7 @@ impl Config {
             workers: Some(self.workers),
             partitions: Some(self.partitions),
             out: Some(text(&self.out)),
+            inject: (!self.inject.is_empty()).then(|| self.inject.clone()),
             model: self.model.to_layer(),
             data: self.data.to_layer(),
             scheme: SchemeLayer {
@@ -354,6 +367,10 @@ impl Config {
                 min_workers: Some(self.round.min_workers),
                 give_up_after: Some(self.round.give_up_after),
                 give_up_seconds: Some(self.round.give_up_seconds),
+                max_failures: Some(self.round.max_failures),
+                max_failure_share: Some(self.round.max_failure_share),
+                refuse_norm: Some(self.round.refuse_norm),
+                clip_norm: Some(self.round.clip_norm),
                 relative_error_every: Some(self.round.relative_error_every),
             },
             straggler: StragglerLayer {
@@ -384,6 +401,7 @@ impl Config {
                 grants: Some(self.mpi.grants),
                 startup_timeout_seconds: Some(self.mpi.startup_timeout_seconds),
                 silence_timeout_seconds: Some(self.mpi.silence_timeout_seconds),
+                goodbye_timeout_seconds: Some(self.mpi.goodbye_timeout_seconds),
             },
         }
     }

@@ -1,6 +1,7 @@
 //! The values of the configuration that are more than a number or a string: named choices here,
 //! values of several shapes in `shapes`.
 
+mod inject;
 mod scheme_kind;
 mod shapes;
 
@@ -12,6 +13,7 @@ pub use bit_allocation::Method;
 pub use gradient_code::schemes::{
     Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph, Ridge,
 };
+pub use inject::Injection;
 pub use scheme_kind::SchemeKind;
 pub use shapes::{Every, MedianPlusMad, OneOrMany, Quantile, Rates, Scaling, UnitSeconds};
 
@@ -171,6 +173,34 @@ words! {
         Shared = "shared",
         /// Every run draws its own.
         PerRun = "per-run",
+    }
+    /// `inject.fault`
+    InjectedFault {
+        /// The worker does nothing for a while.
+        Delay = "delay",
+        /// The worker forgets its task.
+        Drop = "drop",
+        /// The worker's process dies.
+        Kill = "kill",
+        /// The worker's process stops for a while.
+        Freeze = "freeze",
+        /// A finite error.
+        Corrupt = "corrupt",
+        /// An error that is not a number.
+        Nan = "nan",
+        /// The worker's code panics.
+        Panic = "panic",
+        /// The worker finds no memory.
+        Memory = "memory",
+    }
+    /// `inject.phase`
+    InjectedPhase {
+        /// Before or in the computation.
+        Compute = "compute",
+        /// After it, before the master is told.
+        Header = "header",
+        /// While the frame is sent.
+        Payload = "payload",
     }
     /// `straggler.inject`
     Inject {

@@ -60,10 +60,20 @@ pub fn build_learner(
     torch_models::build(&torch, train, validation).map_err(|error| failure(&error))
 }
 
-/// What turns the learner's gradients into messages, as `config` compresses them.
-pub fn build_engine(config: &Config, learner: Box<dyn Learner>) -> Engine {
-    let engine =
-        Engine::new(learner, config.preset(), config.seed).with_shrink(config.codec.shrink);
+/// What turns the learner's gradients into messages, as `config` compresses them. `rebuild` makes
+/// the learner anew after a panic.
+pub fn build_engine(
+    config: &Config,
+    learner: Box<dyn Learner>,
+    rebuild: impl Fn(&Config) -> Outcome<Box<dyn Learner>> + Send + 'static,
+) -> Engine {
+    let again = config.clone();
+    let engine = Engine::new(learner, config.preset(), config.seed)
+        .with_shrink(config.codec.shrink)
+        .with_faults(config.faults())
+        .with_rebuild(Box::new(move || {
+            rebuild(&again).map_err(|failure| failure.to_string())
+        }));
     match config.error_feedback() {
         Some(feedback) => {
             engine.with_error_feedback(feedback, config.learning_rate_schedule(), config.iterations)

@@ -1,6 +1,6 @@
 //! From a configuration to the rules of the master's loop.
 
-use cluster::{DeadlinePolicy, EmptyRound, Every, Settings, Straggling, Unit};
+use cluster::{DeadlinePolicy, EmptyRound, Every, Limits, Settings, Straggling, Tolerance, Unit};
 
 use crate::config::settings::Deadline;
 use crate::config::values::{
@@ -87,6 +87,14 @@ fn with(config: &Config, straggling: Straggling) -> Settings {
         min_workers: round.min_workers,
         give_up_after: round.give_up_after,
         give_up_seconds: round.give_up_seconds,
+        tolerance: Tolerance {
+            in_a_row: round.max_failures,
+            share: round.max_failure_share,
+        },
+        limits: Limits {
+            refuse: round.refuse_norm,
+            clip: round.clip_norm,
+        },
         silence_timeout: config.mpi.silence_timeout_seconds,
         grants: config.mpi.grants,
     }

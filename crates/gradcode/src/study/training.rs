@@ -1,6 +1,6 @@
 //! One run of the training loop, in process and in virtual time, with its results in memory.
 
-use cluster::{Belief, InProcess, Master, Parts, Probe, ProbeParts, RunError};
+use cluster::{Belief, InProcess, Master, Parts, Probe, ProbeParts, RunError, Tolerance};
 use gradient_code::Plan;
 use learner::{Cached, Learner, LearnerError};
 use run_log::study::Outcome as RunOutcome;
@@ -39,7 +39,12 @@ fn steps(config: &Config) -> Vec<u64> {
 /// # Errors
 /// What is wrong with settings, files or devices. Divergence is a result.
 pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Option<Findings>> {
-    let settings = virtual_rules(config)?;
+    let mut settings = virtual_rules(config)?;
+    if config.inject.is_empty() {
+        // Every worker is honest here, and one that sends too much shows what the scheme does.
+        settings.tolerance = Tolerance::ANYTHING;
+        settings.limits.refuse = 0.0;
+    }
     let mut learner = build_learner(config, 0, 1)?;
     let inputs = PlanInputs::new(config, learner.dimension())?;
     let plan = first_plan(&inputs)?;
@@ -65,7 +70,9 @@ pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Optio
         .map_err(|error| failure(&error))?;
         facts.extend(measured(&probe, &plan));
     }
-    let engine = build_engine(config, worker_learner(config, &plan)?);
+    let for_rebuild = plan.clone();
+    let rebuild = move |config: &Config| worker_learner(config, &for_rebuild);
+    let engine = build_engine(config, worker_learner(config, &plan)?, rebuild);
     let mut transport = InProcess::new(engine);
     let optimizer = config
         .optimizer_config()

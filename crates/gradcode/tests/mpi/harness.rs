@@ -107,6 +107,7 @@ pub struct Launch {
     groups: Vec<Group>,
     directory: PathBuf,
     survive_exits: bool,
+    survive_deaths: bool,
 }
 
 impl Launch {
@@ -123,6 +124,7 @@ impl Launch {
             groups,
             directory: scratch.path(""),
             survive_exits: false,
+            survive_deaths: false,
         }
     }
 
@@ -133,12 +135,21 @@ impl Launch {
         self
     }
 
+    /// A rank that dies does not take the others along (Open MPI).
+    pub fn survive_deaths(mut self) -> Self {
+        self.survive_deaths = true;
+        self
+    }
+
     pub fn start(self) -> Job {
         let lock = ONE_JOB.lock().unwrap_or_else(PoisonError::into_inner);
         let (program, open_mpi) = launcher();
         let mut command = command(&program);
         if open_mpi {
             command.args(["--oversubscribe", "--bind-to", "none"]);
+            if self.survive_deaths {
+                command.arg("--enable-recovery");
+            }
             if self.survive_exits {
                 command.args(["--mca", "orte_abort_on_non_zero_status", "0"]);
             }

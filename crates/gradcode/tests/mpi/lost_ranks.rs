@@ -19,7 +19,7 @@ const ENDLESS: &str = "iterations = 1000000\nworkers = 4\nbudget.mean_bits = 4.0
 
 /// All columns of the log have as many rows as it says, and they make sense.
 #[track_caller]
-fn expect_readable(directory: &Path) -> usize {
+pub fn expect_readable(directory: &Path) -> usize {
     let log = RunReader::open(directory).expect("a readable log");
     for name in log.series_names().expect("names") {
         assert_eq!(log.series(&name).expect("a series").len(), log.len());
@@ -34,7 +34,7 @@ fn expect_readable(directory: &Path) -> usize {
 }
 
 #[track_caller]
-fn expect_nobody_left(scratch: &Scratch) {
+pub fn expect_nobody_left(scratch: &Scratch) {
     let marker = scratch.path("").display().to_string();
     let until = Instant::now() + Duration::from_secs(10);
     while !ranks_of(&marker).is_empty() {

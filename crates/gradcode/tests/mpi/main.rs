@@ -6,6 +6,7 @@
 mod bad_input;
 mod endings;
 mod every_scheme;
+mod faults;
 mod harness;
 mod log;
 mod lost_ranks;

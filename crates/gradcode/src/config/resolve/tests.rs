@@ -311,3 +311,51 @@ fn stored_configurations_are_read_back_unchanged() {
         assert_eq!(config(&stored).to_toml(), stored);
     }
 }
+
+#[test]
+fn injected_faults_are_read_written_and_checked() {
+    let base = "workers = 4\niterations = 100\nbudget.mean_bits = 4\n";
+    let text = format!(
+        "{base}[[inject]]\nfault = \"kill\"\nworkers = [1, 2]\nat = 10\nphase = \"payload\"\n\
+         [[inject]]\nfault = \"delay\"\nprobability = 0.5\nseconds = 0.25\n"
+    );
+    let read = config(&text);
+    assert_eq!(read.inject.len(), 2);
+    assert_eq!(read.inject[0].iterations(), (10, 10));
+    assert_eq!(config(&read.to_toml()), read, "{}", read.to_toml());
+    for (entry, wanted) in [
+        ("fault = 'explode'", "unknown variant `explode`"),
+        ("fault = 'kill'\nwho = 1", "unknown field `who`"),
+        ("fault = 'kill'\nworkers = [4]", "inject[0].workers = [4]"),
+        (
+            "fault = 'kill'\nworkers = []",
+            "a list of workers from 0 to 3",
+        ),
+        (
+            "fault = 'kill'\nat = 3\nto = 4",
+            "either it, or `from` and `to`",
+        ),
+        (
+            "fault = 'kill'\nfrom = 100",
+            "the run ends before: iterations = 100",
+        ),
+        (
+            "fault = 'kill'\nfrom = 9\nto = 8",
+            "must be at least `from` = 9",
+        ),
+        ("fault = 'kill'\nprobability = 0", "above 0 and at most 1"),
+        ("fault = 'kill'\nseconds = 1", "\"kill\" does not last"),
+        ("fault = 'delay'", "\"delay\" needs seconds above 0"),
+        ("fault = 'freeze'\nseconds = -1", "must be above 0"),
+        ("fault = 'drop'\nphase = 'payload'", "MPI loses no message"),
+        ("fault = 'memory'\nphase = 'header'", "for \"compute\" only"),
+    ] {
+        let text = error(&format!("{base}[[inject]]\n{entry}"));
+        assert!(text.contains(wanted), "{entry}: {text}");
+    }
+    let text = error(&format!("{base}[[inject]]\nfault = 'delay'"));
+    assert!(text.contains("(x.toml:4)"), "{text}");
+    assert!(error(&format!("{base}round.clip_norm = 0.5")).contains("above 1, or 0"));
+    let text = error(&format!("{base}round.clip_norm = 5\nround.refuse_norm = 4"));
+    assert!(text.contains("what is refused is never clipped"), "{text}");
+}

@@ -267,6 +267,8 @@ impl Master<'_> {
                 }
                 Ok(())
             }
+            // Recalled for a checkpoint that was given up meanwhile.
+            Event::Memory { .. } => Ok(()),
             Event::Lost { worker, reason } => {
                 self.lose(worker, round.iteration, &reason);
                 if let Some(state) = state {

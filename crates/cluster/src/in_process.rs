@@ -10,6 +10,7 @@
 use crate::buffer::{Buffer, Parameters};
 use crate::error::TransportError;
 use crate::faults::{FaultKind, Injected, Phase};
+use crate::memory::Memory;
 use crate::message::{CONTROL_BYTES, Ending, Header, Status, Task};
 use crate::transport::{Event, Traffic, Transport};
 use crate::worker::{Engine, Timing};
@@ -233,6 +234,19 @@ impl Transport for InProcess {
 
     fn publish(&mut self, plan: &Plan) -> Result<(), TransportError> {
         self.engine.set_plan(Arc::new(plan.clone()));
+        Ok(())
+    }
+
+    fn recall(&mut self, worker: usize) -> Result<(), TransportError> {
+        let memory = self.engine.memory(worker as u32);
+        self.events.push_back(Event::Memory { worker, memory });
+        Ok(())
+    }
+
+    fn restore(&mut self, memory: Memory) -> Result<(), TransportError> {
+        if let Some(memories) = self.engine.memories() {
+            memories.restore(memory);
+        }
         Ok(())
     }
 

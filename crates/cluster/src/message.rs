@@ -61,6 +61,20 @@ pub enum Order {
         /// Length of the plan's JSON.
         bytes: u64,
     },
+    /// Send what the worker has still to deliver (error feedback), for a checkpoint.
+    Recall {
+        /// Logical worker i.
+        worker: u32,
+    },
+    /// What the worker had still to deliver follows, from a checkpoint.
+    Memory {
+        /// Logical worker i.
+        worker: u32,
+        /// Learning rate at which it was left.
+        rate: f64,
+        /// Length of the residual.
+        bytes: u64,
+    },
     /// The master is busy but alive.
     KeepAlive,
     /// The run is over.
@@ -132,6 +146,15 @@ pub enum Report {
     /// The rank's answer to its briefing follows: a JSON text of so many bytes.
     Ready {
         /// Length of the text.
+        bytes: u64,
+    },
+    /// The answer to [`Order::Recall`]: the worker's memory follows, if it has one.
+    Memory {
+        /// Logical worker i.
+        worker: u32,
+        /// Learning rate at which the residual was left.
+        rate: f64,
+        /// Length of the residual; 0 when there is none.
         bytes: u64,
     },
     /// The rank has understood [`Order::Stop`] and sends nothing more.

@@ -2,6 +2,7 @@
 
 use crate::buffer::{Buffer, Parameters};
 use crate::error::TransportError;
+use crate::memory::Memory;
 use crate::message::{Ending, Header, Task};
 use gradient_code::Plan;
 use std::sync::Arc;
@@ -26,6 +27,13 @@ pub enum Event {
         sequence: u64,
         /// The frame, not yet checked. Hand it back through [`Transport::recycle`].
         frame: Buffer,
+    },
+    /// What a worker has still to deliver, as asked for by [`Transport::recall`].
+    Memory {
+        /// Logical worker i.
+        worker: usize,
+        /// Its memory, if it has one.
+        memory: Option<Memory>,
     },
     /// The worker's rank failed and will not answer again.
     Lost {
@@ -77,6 +85,13 @@ pub trait Transport {
 
     /// Announces a new plan; it holds for every task started later.
     fn publish(&mut self, plan: &Plan) -> Result<(), TransportError>;
+
+    /// Asks for what a worker has still to deliver; [`Event::Memory`] answers, also while the worker
+    /// computes. One at a time.
+    fn recall(&mut self, worker: usize) -> Result<(), TransportError>;
+
+    /// Gives a worker the memory it had when a checkpoint was written, before its first task.
+    fn restore(&mut self, memory: Memory) -> Result<(), TransportError>;
 
     /// Learns that the master has given up a worker that owes it a report. Its rank need not confirm
     /// the end of the run unless the worker reports after all.

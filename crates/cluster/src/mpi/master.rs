@@ -5,6 +5,7 @@ use super::session::Session;
 use super::{Chunks, host_of, pause, tag};
 use crate::buffer::{Buffer, Landing, Parameters};
 use crate::error::TransportError;
+use crate::memory::Memory;
 use crate::message::{CONTROL_BYTES, Ending, Header, Order, Report, Task, decode, encode};
 use crate::transport::{Event, Traffic, Transport};
 use gradient_code::Plan;
@@ -53,6 +54,8 @@ pub struct MpiTransport {
     started: Instant,
     traffic: Traffic,
     completions: Vec<Completion>,
+    /// Bytes of the parameters: no memory is longer.
+    longest_memory: usize,
 }
 
 /// A worker rank as the master sees it. Index 0 of the list is the master itself, never used.
@@ -64,6 +67,8 @@ struct Peer {
     incoming: VecDeque<Incoming>,
     /// Failed tasks whose reason is on its way.
     failures: VecDeque<(Header, Landing)>,
+    /// A memory on its way to a checkpoint.
+    recalled: Option<Recalled>,
     answer: Option<Landing>,
     answered: Option<Answer>,
     last_order: Option<Instant>,
@@ -82,6 +87,15 @@ struct Outgoing {
 enum Bulk {
     Parameters(Arc<Parameters>),
     Text(Arc<Vec<u8>>),
+    Memory(Arc<Parameters>),
+}
+
+/// A worker's memory on its way from a rank.
+struct Recalled {
+    worker: u32,
+    rate: f64,
+    landing: Landing,
+    chunks: Chunks,
 }
 
 /// A frame on its way from a rank.
@@ -100,6 +114,7 @@ enum Purpose {
     Answer,
     Reason,
     Frame,
+    Memory,
 }
 
 impl MpiTransport {
@@ -128,6 +143,7 @@ impl MpiTransport {
             started: Instant::now(),
             traffic: Traffic::default(),
             completions: Vec::new(),
+            longest_memory: 0,
         };
         for rank in transport.worker_ranks() {
             transport.expect_report(rank)?;
@@ -236,6 +252,7 @@ impl MpiTransport {
                         .send_shared(data, range, rank, tag::PARAMETERS)?
                 }
                 Bulk::Text(data) => self.requests.send_shared(data, range, rank, tag::TEXT)?,
+                Bulk::Memory(data) => self.requests.send_shared(data, range, rank, tag::MEMORY)?,
             };
             self.purposes.insert(ticket, Purpose::Chunk);
         }
@@ -256,6 +273,24 @@ impl MpiTransport {
                 tag::FRAME,
             )?;
             self.purposes.insert(ticket, Purpose::Frame);
+        }
+        Ok(())
+    }
+
+    /// Posts the next chunk receives of a recalled memory.
+    fn pull_memory(&mut self, rank: usize) -> Result<(), TransportError> {
+        let Some(recalled) = &mut self.ranks[rank].recalled else {
+            return Ok(());
+        };
+        while let Some(range) = recalled.chunks.next() {
+            let ticket = self.requests.receive_into(
+                &recalled.landing,
+                range.start,
+                range.len(),
+                rank,
+                tag::MEMORY,
+            )?;
+            self.purposes.insert(ticket, Purpose::Memory);
         }
         Ok(())
     }
@@ -296,6 +331,7 @@ impl MpiTransport {
                 self.traffic.up += bytes as u64;
                 self.frame_chunk(rank)
             }
+            (Some(Purpose::Memory), Done::Landed(_)) => self.memory_chunk(rank),
             (Some(Purpose::Chunk), Done::Sent) => {
                 if let Some(first) = self.ranks[rank].outgoing.front_mut() {
                     first.chunks.complete_one();
@@ -340,6 +376,11 @@ impl MpiTransport {
                 let landing = self.expect_text(rank, bytes, tag::REASON, Purpose::Reason)?;
                 self.ranks[rank].failures.push_back((header, landing));
             }
+            Some(Report::Memory {
+                worker,
+                rate,
+                bytes,
+            }) => self.expect_memory(rank, worker, rate, bytes)?,
             None => return Err(protocol(rank, "a control message of another version")),
         }
         self.expect_report(rank)
@@ -410,6 +451,55 @@ impl MpiTransport {
         self.pull_chunks(rank)
     }
 
+    fn expect_memory(
+        &mut self,
+        rank: usize,
+        worker: u32,
+        rate: f64,
+        bytes: u64,
+    ) -> Result<(), TransportError> {
+        if bytes == 0 {
+            let worker = worker as usize;
+            let memory = None;
+            self.events.push_back(Event::Memory { worker, memory });
+            return Ok(());
+        }
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if bytes > self.longest_memory || self.ranks[rank].recalled.is_some() {
+            return Err(protocol(rank, "a memory longer than the model"));
+        }
+        self.ranks[rank].recalled = Some(Recalled {
+            worker,
+            rate,
+            landing: Landing::new(Buffer::zeroed(bytes)),
+            chunks: Chunks::new(bytes),
+        });
+        self.pull_memory(rank)
+    }
+
+    fn memory_chunk(&mut self, rank: usize) -> Result<(), TransportError> {
+        let recalled = &mut self.ranks[rank].recalled;
+        let complete = recalled
+            .as_mut()
+            .is_some_and(|recalled| recalled.chunks.complete_one());
+        if complete && let Some(recalled) = recalled.take() {
+            let buffer = recalled
+                .landing
+                .finish()
+                .map_err(|_| protocol(rank, "a memory that is still being received"))?;
+            let memory = Memory {
+                worker: recalled.worker,
+                rate: recalled.rate,
+                residual: buffer.f32s().to_vec(),
+            };
+            self.events.push_back(Event::Memory {
+                worker: recalled.worker as usize,
+                memory: Some(memory),
+            });
+        }
+        self.pull_memory(rank)
+    }
+
     /// Marks a rank as lost: its workers will not be heard of again.
     fn lose(&mut self, rank: usize, reason: String) {
         if rank >= self.ranks.len() || self.ranks[rank].lost.is_some() {
@@ -437,9 +527,9 @@ impl MpiTransport {
     }
 
     fn bulk_moves(&self) -> bool {
-        self.ranks
-            .iter()
-            .any(|peer| !peer.outgoing.is_empty() || !peer.incoming.is_empty())
+        self.ranks.iter().any(|peer| {
+            !peer.outgoing.is_empty() || !peer.incoming.is_empty() || peer.recalled.is_some()
+        })
     }
 }
 
@@ -455,6 +545,7 @@ impl Transport for MpiTransport {
             .as_ref()
             .is_some_and(|last| Arc::ptr_eq(last, parameters));
         let bytes = (**parameters).as_ref().len();
+        self.longest_memory = bytes;
         let parameters_bytes = if known { 0 } else { bytes as u64 };
         self.order(
             rank,
@@ -537,6 +628,25 @@ impl Transport for MpiTransport {
             }
         }
         Ok(())
+    }
+
+    fn recall(&mut self, worker: usize) -> Result<(), TransportError> {
+        let rank = host_of(worker, self.ranks.len());
+        let worker = worker as u32;
+        self.order(rank, Order::Recall { worker })
+    }
+
+    fn restore(&mut self, memory: Memory) -> Result<(), TransportError> {
+        let rank = host_of(memory.worker as usize, self.ranks.len());
+        let residual = Arc::new(Parameters(memory.residual));
+        let bytes = (*residual).as_ref().len();
+        let order = Order::Memory {
+            worker: memory.worker,
+            rate: memory.rate,
+            bytes: bytes as u64,
+        };
+        self.order(rank, order)?;
+        self.send_bulk(rank, Bulk::Memory(residual), bytes)
     }
 
     fn give_up(&mut self, worker: usize) {

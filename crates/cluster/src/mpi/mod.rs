@@ -44,6 +44,8 @@ mod tag {
     pub const ANSWER: i32 = 6;
     /// Texts (why a task failed), worker ranks to master.
     pub const REASON: i32 = 7;
+    /// Memories of error feedback, both ways.
+    pub const MEMORY: i32 = 8;
 }
 
 /// The rank that hosts `worker` when there are `ranks` ranks: round robin over ranks 1...

@@ -1,14 +1,23 @@
-//! A frame on its way to the master, and the injected faults that may meet it there.
+//! Bulk data on its way to the master, and the injected faults that may meet it there.
 
 use super::Chunks;
+use crate::buffer::Parameters;
 use crate::faults::{FaultKind, Injected, Phase, freeze_this_process, kill_this_process};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A frame that is sent chunk by chunk.
+/// What a worker sends.
+pub(super) enum Payload {
+    /// A coded gradient.
+    Frame(Arc<Vec<u8>>),
+    /// What the worker has still to deliver, for a checkpoint.
+    Memory(Arc<Parameters>),
+}
+
+/// Bulk data that is sent chunk by chunk.
 pub(super) struct Outgoing {
-    pub frame: Arc<Vec<u8>>,
+    pub payload: Payload,
     pub chunks: Chunks,
     /// What is to happen half-way.
     fault: Option<Halfway>,
@@ -24,7 +33,18 @@ enum Halfway {
 }
 
 impl Outgoing {
-    pub fn new(frame: Vec<u8>, injected: &Injected) -> Self {
+    /// A memory of `bytes` bytes.
+    pub fn memory(memory: Arc<Parameters>, bytes: usize) -> Self {
+        Self {
+            chunks: Chunks::new(bytes),
+            payload: Payload::Memory(memory),
+            fault: None,
+            held_until: None,
+        }
+    }
+
+    /// A frame, with what is to go wrong on its way.
+    pub fn frame(frame: Vec<u8>, injected: &Injected) -> Self {
         let seconds = |kind| injected.seconds(kind, Phase::Payload);
         let has = |kind| injected.has(kind, Phase::Payload);
         let fault = if has(FaultKind::Kill) {
@@ -39,7 +59,7 @@ impl Outgoing {
         };
         Self {
             chunks: Chunks::new(frame.len()),
-            frame: Arc::new(frame),
+            payload: Payload::Frame(Arc::new(frame)),
             fault,
             held_until: None,
         }

@@ -1,14 +1,14 @@
 //! A worker rank: its main thread talks to the master, one thread beside it computes.
 
 use super::compute::{Finished, Job, compute};
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Payload};
 use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
 use super::{Chunks, pause, tag};
-use crate::buffer::{Buffer, Landing};
+use crate::buffer::{Buffer, Landing, Parameters};
 use crate::error::TransportError;
 use crate::faults::{FaultKind, Injected, Phase, freeze_this_process, kill_this_process};
-use crate::memory::SharedMemories;
+use crate::memory::{Memory, SharedMemories};
 use crate::message::{Ending, Order, Report, Status, Task, decode, encode};
 use crate::worker::Engine;
 use std::collections::{HashMap, VecDeque};
@@ -29,8 +29,8 @@ pub struct WorkerRank {
     waiting: HashMap<u32, Waiting>,
     /// Where verdicts are settled, with error feedback.
     memories: Option<SharedMemories>,
-    /// Chunks of the frame at the head of the outbox that are in flight.
-    frame_chunks: Vec<Ticket>,
+    /// Chunks of the head of the outbox that are in flight.
+    outgoing_chunks: Vec<Ticket>,
     /// The parameters received last, and older ones that a task may still read.
     parameters: Option<Arc<Buffer>>,
     retired: Vec<Arc<Buffer>>,
@@ -49,6 +49,7 @@ enum Bulk {
     Parameters,
     Briefing,
     Plan,
+    Memory { worker: u32, rate: f64 },
 }
 
 /// A frame that waits for the master's verdict.
@@ -77,7 +78,7 @@ impl WorkerRank {
             outbox: VecDeque::new(),
             waiting: HashMap::new(),
             memories: None,
-            frame_chunks: Vec::new(),
+            outgoing_chunks: Vec::new(),
             parameters: None,
             retired: Vec::new(),
             completions: Vec::new(),
@@ -182,6 +183,16 @@ impl WorkerRank {
                         .map_err(|error| self.protocol(format!("an unreadable plan: {error}")))?;
                     let _ = jobs.send(Job::Plan(Arc::new(plan)));
                 }
+                Some((Bulk::Memory { worker, rate }, buffer)) => {
+                    if let Some(memories) = &self.memories {
+                        let residual = buffer.f32s().to_vec();
+                        memories.restore(Memory {
+                            worker,
+                            rate,
+                            residual,
+                        });
+                    }
+                }
                 Some((Bulk::Briefing, _)) | None => {}
             }
             while let Some(&Inbox::Task(task, received)) = self.inbox.front() {
@@ -283,11 +294,11 @@ impl WorkerRank {
                 }
                 Done::Sent => {
                     let chunk = self
-                        .frame_chunks
+                        .outgoing_chunks
                         .iter()
                         .position(|&ticket| ticket == completion.ticket);
                     if let (Some(k), Some(first)) = (chunk, self.outbox.front_mut()) {
-                        self.frame_chunks.swap_remove(k);
+                        self.outgoing_chunks.swap_remove(k);
                         first.chunks.complete_one();
                     }
                 }
@@ -333,10 +344,16 @@ impl WorkerRank {
                 {
                     waiting.injected.panic_in(Phase::Payload); // takes the whole job along
                     waiting.injected.spoil_frame(&mut waiting.frame);
-                    let outgoing = Outgoing::new(waiting.frame, &waiting.injected);
+                    let outgoing = Outgoing::frame(waiting.frame, &waiting.injected);
                     self.outbox.push_back(outgoing);
                 }
             }
+            Order::Recall { worker } => self.send_memory(worker)?,
+            Order::Memory {
+                worker,
+                rate,
+                bytes,
+            } => self.expect_bulk(Bulk::Memory { worker, rate }, bytes)?,
             Order::KeepAlive => {}
             Order::Stop(ending) => {
                 self.stop = Some(ending);
@@ -347,14 +364,34 @@ impl WorkerRank {
         Ok(())
     }
 
+    /// Tells the master what a worker has still to deliver.
+    fn send_memory(&mut self, worker: u32) -> Result<(), TransportError> {
+        let memory = self.memories.as_ref().and_then(|held| held.get(worker));
+        let (rate, residual) = memory.map_or((0.0, Vec::new()), |m| (m.rate, m.residual));
+        let residual = Arc::new(Parameters(residual));
+        let length = (*residual).as_ref().len();
+        let bytes = length as u64;
+        let report = Report::Memory {
+            worker,
+            rate,
+            bytes,
+        };
+        self.requests
+            .send_control(encode(&report), 0, tag::REPORT)?;
+        if length > 0 {
+            self.outbox.push_back(Outgoing::memory(residual, length));
+        }
+        Ok(())
+    }
+
     fn expect_bulk(&mut self, kind: Bulk, bytes: u64) -> Result<(), TransportError> {
         let length = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if kind != Bulk::Parameters && bytes > TEXT_LIMIT {
+        if matches!(kind, Bulk::Briefing | Bulk::Plan) && bytes > TEXT_LIMIT {
             return Err(self.protocol(format!("a text of {bytes} bytes")));
         }
         let mut buffer = match kind {
             Bulk::Parameters => self.spare_buffer(),
-            Bulk::Briefing | Bulk::Plan => Buffer::default(),
+            Bulk::Briefing | Bulk::Plan | Bulk::Memory { .. } => Buffer::default(),
         };
         buffer.resize(length);
         let landing = Landing::new(buffer);
@@ -379,6 +416,7 @@ impl WorkerRank {
             let tag = match kind {
                 Bulk::Parameters => tag::PARAMETERS,
                 Bulk::Briefing | Bulk::Plan => tag::TEXT,
+                Bulk::Memory { .. } => tag::MEMORY,
             };
             while let Some(range) = chunks.next() {
                 self.requests
@@ -404,23 +442,31 @@ impl WorkerRank {
         Ok(Some((kind, buffer)))
     }
 
-    /// Posts the next chunks of the first frame on its way out, and recycles those that are out.
+    /// Posts the next chunks of the first transfer on its way out, and recycles the frames that are
+    /// out.
     fn push_chunks(&mut self, frames: &mut Vec<Vec<u8>>) -> Result<(), TransportError> {
         while self
             .outbox
             .front()
             .is_some_and(|first| first.chunks.is_complete())
         {
-            if let Some(first) = self.outbox.pop_front() {
-                frames.extend(Arc::try_unwrap(first.frame));
+            if let Some(first) = self.outbox.pop_front()
+                && let Payload::Frame(frame) = first.payload
+            {
+                frames.extend(Arc::try_unwrap(frame));
             }
         }
         if let Some(first) = self.outbox.front_mut() {
             while let Some(range) = first.next_chunk() {
-                let ticket = self
-                    .requests
-                    .send_shared(&first.frame, range, 0, tag::FRAME)?;
-                self.frame_chunks.push(ticket);
+                let ticket = match &first.payload {
+                    Payload::Frame(data) => {
+                        self.requests.send_shared(data, range, 0, tag::FRAME)?
+                    }
+                    Payload::Memory(data) => {
+                        self.requests.send_shared(data, range, 0, tag::MEMORY)?
+                    }
+                };
+                self.outgoing_chunks.push(ticket);
             }
         }
         Ok(())

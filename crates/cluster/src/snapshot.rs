@@ -1,0 +1,148 @@
+//! What a checkpoint holds of a run, and how it is read back.
+//!
+//! ```text
+//! config.toml              the configuration as run; whoever resumes compares it
+//! parameters.safetensors   beta_t, bit for bit
+//! optimizer.safetensors    the optimizer's vectors
+//! memory-0003.safetensors  with error feedback: what worker 3 had still to deliver
+//! state.json               everything else: MasterState
+//! ```
+//!
+//! Minibatches, delays and rounding are functions of (seed, iteration, ...), so no sampler and no
+//! generator has a state to keep: with the same logical workers the resumed run takes the very steps
+//! that the uninterrupted one would have taken, on any number of ranks.
+
+use crate::memory::Memory;
+use crate::roster::LostWorker;
+use checkpoint::{Checkpoint, CheckpointError};
+use gradient_code::Plan;
+use learner::OptimizerState;
+use serde::{Deserialize, Serialize};
+
+pub(crate) const CONFIG: &str = "config.toml";
+pub(crate) const STATE: &str = "state.json";
+pub(crate) const PARAMETERS: &str = "parameters.safetensors";
+pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
+/// Label of the one vector in a file of parameters.
+pub(crate) const BETA: &str = "parameters";
+/// Label of the one vector in a file of a memory.
+pub(crate) const RESIDUAL: &str = "residual";
+
+/// Name of the file that holds a worker's memory.
+pub(crate) fn memory_file(worker: u32) -> String {
+    format!("memory-{worker:04}.safetensors")
+}
+
+/// What the master knows beside vectors: whatever decides anything later must be here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MasterState {
+    /// Iterations completed: the resumed run begins with the iteration of this number.
+    pub iterations: u64,
+    /// Rounds without an answer at the end of them.
+    pub empty_rounds: u64,
+    /// The plan in force.
+    pub plan: Plan,
+    /// Workers lost so far. A resumed run has all its ranks again and plans with everybody.
+    pub lost: Vec<LostWorker>,
+    /// What the deadline, or the unit of injected delays, is chosen from: seconds, oldest first.
+    pub times: Vec<f64>,
+    /// `sgd`, `adam` or `adamw`.
+    pub optimizer: String,
+    /// Steps the optimizer has taken.
+    pub optimizer_steps: u64,
+    /// The workers that have a memory, and the learning rate at which each residual was left.
+    pub memories: Vec<(u32, f64)>,
+}
+
+/// A checkpoint that has been read and fits the model: what [`crate::Parts::resume`] takes.
+#[derive(Debug)]
+pub struct Resume {
+    pub(crate) state: MasterState,
+    pub(crate) parameters: Vec<f32>,
+    pub(crate) optimizer: OptimizerState,
+    checkpoint: Checkpoint,
+}
+
+impl Resume {
+    /// Reads a checkpoint and verifies all of it, the memories' checksums included, before anything
+    /// of the run's directory is touched.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`], [`CheckpointError::Io`], and [`CheckpointError::Foreign`] when
+    /// it is of a run with other `workers` or of a model without `dimension` parameters.
+    pub fn load(
+        checkpoint: Checkpoint,
+        dimension: usize,
+        workers: usize,
+    ) -> Result<Self, CheckpointError> {
+        checkpoint.verify()?;
+        let refused = |what: String| CheckpointError::Foreign {
+            path: checkpoint.path().to_owned(),
+            what,
+        };
+        let state: MasterState = checkpoint.json(STATE)?;
+        if state.iterations != checkpoint.iteration() {
+            return Err(CheckpointError::Damaged {
+                path: checkpoint.path().to_owned(),
+                what: format!(
+                    "{STATE} is of iteration {}, DONE of {}",
+                    state.iterations,
+                    checkpoint.iteration()
+                ),
+            });
+        }
+        if state.plan.workers.len() != workers {
+            return Err(refused(format!(
+                "it is of a run with {} workers, this one has {workers}",
+                state.plan.workers.len()
+            )));
+        }
+        let one = |file: &str, label: &str| {
+            let vector = checkpoint.vectors(file)?.remove(label).unwrap_or_default();
+            if vector.len() == dimension {
+                return Ok(vector);
+            }
+            Err(refused(format!(
+                "{label} in {file} has {} coordinates, the model {dimension}",
+                vector.len()
+            )))
+        };
+        let parameters = one(PARAMETERS, BETA)?;
+        let optimizer = OptimizerState {
+            kind: state.optimizer.clone(),
+            step: state.optimizer_steps,
+            vectors: checkpoint.vectors(OPTIMIZER)?.into_iter().collect(),
+        };
+        Ok(Self {
+            state,
+            parameters,
+            optimizer,
+            checkpoint,
+        })
+    }
+
+    /// Iterations completed.
+    pub fn iterations(&self) -> u64 {
+        self.state.iterations
+    }
+
+    /// The configuration as it was run, which [`Checkpoint::text`] reads alone too.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::text`].
+    pub fn config(checkpoint: &Checkpoint) -> Result<String, CheckpointError> {
+        checkpoint.text(CONFIG)
+    }
+
+    /// The workers' memories, one after another: they may not fit into memory together.
+    pub(crate) fn memories(&self) -> impl Iterator<Item = Result<Memory, CheckpointError>> {
+        self.state.memories.iter().map(|&(worker, rate)| {
+            let mut vectors = self.checkpoint.vectors(&memory_file(worker))?;
+            Ok(Memory {
+                worker,
+                rate,
+                residual: vectors.remove(RESIDUAL).unwrap_or_default(),
+            })
+        })
+    }
+}

@@ -77,6 +77,11 @@ impl DeadlineChooser {
         self.times.clear();
     }
 
+    /// What is remembered, oldest first.
+    pub fn times(&self) -> Vec<f64> {
+        self.times.iter().copied().collect()
+    }
+
     /// Records the seconds that a worker took for a task.
     pub fn observe(&mut self, seconds: f64) {
         let window = self.policy.window();

@@ -116,6 +116,12 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// The checkpoint cannot be used.
+    #[error("failed to {0}")]
+    Checkpoint(#[from] checkpoint::CheckpointError),
+    /// The checkpoint is of another optimizer.
+    #[error("failed to go on from the checkpoint: {0}")]
+    Optimizer(#[from] learner::optimizer::OptimizerError),
     /// No plan exists for the workers that are left.
     #[error("failed to plan without the lost workers: {0}")]
     Replan(String),

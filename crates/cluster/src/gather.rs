@@ -60,15 +60,23 @@ impl Master<'_> {
     /// Sends iteration t's task to every idle worker that has data and is not erased (to the erased
     /// too, where they remember what they computed in vain). When nobody is idle, waits for the
     /// first late one instead of spinning through empty rounds.
-    pub(crate) fn open_round(&mut self, t: u64, beta: &Arc<Parameters>) -> Result<Round, RunError> {
+    ///
+    /// `None` when the run is told to stop meanwhile.
+    pub(crate) fn open_round(
+        &mut self,
+        t: u64,
+        beta: &Arc<Parameters>,
+    ) -> Result<Option<Round>, RunError> {
         self.give_up_silent(t)?;
-        self.wait_for_an_idle_worker(t)?;
+        if !self.wait_for_an_idle_worker(t)? {
+            return Ok(None);
+        }
         let timing = if self.plan.no_straggling {
             self.clockwork.calibration() // nobody is delayed, everybody is waited for
         } else {
             self.clockwork.round(t)
         };
-        self.ask(t, timing, beta, false)
+        self.ask(t, timing, beta, false).map(Some)
     }
 
     /// Runs the rounds in which only times are learnt: everybody is waited for, nothing is sent up.
@@ -87,8 +95,11 @@ impl Master<'_> {
                 .iter()
                 .any(|&i| self.roster.busy_with(i).is_some())
             {
+                if self.must_stop() {
+                    return Ok(()); // before the first iteration
+                }
                 let until = round.started + self.settings.silence_timeout;
-                self.transport.poll(until, &mut events)?;
+                self.transport.poll(self.until(until), &mut events)?;
                 let quiet = events.is_empty();
                 for event in events.drain(..) {
                     self.receive(event, &round, None, &mut IterationRow::new(0, 0))?;
@@ -148,12 +159,13 @@ impl Master<'_> {
     }
 
     /// Gathers the round: ghat is complete in `self.estimate` when this returns. Returns the
-    /// seconds spent waiting for workers.
+    /// seconds spent waiting for workers; `None` when the run was told to stop and the round would
+    /// have kept it waiting for too long.
     pub(crate) fn gather(
         &mut self,
         round: &Round,
         row: &mut IterationRow,
-    ) -> Result<f64, RunError> {
+    ) -> Result<Option<f64>, RunError> {
         self.estimate.clear();
         self.not_finite = false;
         row.deadline = round.timing.deadline;
@@ -183,7 +195,11 @@ impl Master<'_> {
                 round.deadline()
             };
             let polled = Instant::now();
-            self.transport.poll(deadline.min(patience), &mut events)?;
+            if self.abandons(round) {
+                return Ok(None);
+            }
+            self.transport
+                .poll(self.until(deadline.min(patience)), &mut events)?;
             waited += polled.elapsed().as_secs_f64();
             let now = self.transport.now();
             let traffic = self.transport.traffic().up;
@@ -228,7 +244,7 @@ impl Master<'_> {
         if every > 0 && round.iteration.is_multiple_of(every) {
             row.relative_error = self.relative_error(round.iteration)?;
         }
-        Ok(waited)
+        Ok(Some(waited))
     }
 
     /// Takes in one event. Without a gathering every header counts as late.

@@ -15,7 +15,10 @@ use crate::expected::Messages;
 use crate::norms::Norms;
 use crate::offences::Offences;
 use crate::roster::{LostWorker, Roster};
+use crate::saving::{Checkpoints, Saving};
 use crate::settings::{EmptyRound, Settings};
+use crate::signals::Signals;
+use crate::snapshot::Resume;
 use crate::straggling::Clockwork;
 use crate::transport::{Transport, beside};
 use gradient_code::{Decoder, Plan};
@@ -23,7 +26,6 @@ use learner::optimizer::{clip_scale, gradient_norm};
 use learner::{Learner, LearnerError, Metric, Optimizer, learning_rate};
 use run_log::IterationRow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Receives what a run produces, as it happens.
@@ -36,6 +38,13 @@ pub trait Journal {
     fn plan(&mut self, start_iteration: u64, plan: &Plan, reason: &str);
     /// Something a person should know.
     fn warning(&mut self, text: &str);
+    /// Brings everything so far onto disk, before a checkpoint that goes on from there.
+    ///
+    /// # Errors
+    /// Why it cannot, reading after "failed to"; nothing is lost by that.
+    fn commit(&mut self) -> Result<(), String>;
+    /// A checkpoint after `iterations` iterations is complete; it took `seconds`.
+    fn checkpoint(&mut self, iterations: u64, seconds: f64);
 }
 
 /// What is known of the workers when a plan is made on the way.
@@ -66,6 +75,8 @@ pub struct Outcome {
     pub iterations: u64,
     /// Whether a stop was asked for before the last iteration.
     pub stopped: bool,
+    /// After how many iterations the newest checkpoint was written, if there is one.
+    pub checkpoint: Option<u64>,
     /// Workers given up on the way.
     pub lost: Vec<LostWorker>,
     /// Metrics of the last evaluation.
@@ -78,9 +89,9 @@ pub struct Master<'a> {
     pub(crate) transport: &'a mut dyn Transport,
     pub(crate) journal: &'a mut dyn Journal,
     replanner: &'a mut Replanner<'a>,
-    stop: Arc<AtomicBool>,
+    pub(crate) signals: Signals,
     learner: &'a mut dyn Learner,
-    optimizer: Box<dyn Optimizer>,
+    pub(crate) optimizer: Box<dyn Optimizer>,
     pub(crate) plan: Plan,
     pub(crate) messages: Messages,
     pub(crate) clockwork: Clockwork,
@@ -89,11 +100,21 @@ pub struct Master<'a> {
     pub(crate) offences: Offences,
     pub(crate) norms: Norms,
     /// beta_t.
-    parameters: Vec<f32>,
+    pub(crate) parameters: Vec<f32>,
     /// Buffers that parameters are sent from; one is free once no send holds it.
     published: Vec<Arc<Parameters>>,
     /// Rounds opened so far, calibration included.
     pub(crate) sequence: u64,
+    /// The first iteration of this run: 0, or where it was resumed.
+    pub(crate) first: u64,
+    /// Rounds in a row that nobody answered.
+    pub(crate) empty_rounds: u64,
+    /// Whether the model as it is has still to be evaluated.
+    pub(crate) evaluation_due: bool,
+    /// Why the plan in force was made.
+    pub(crate) plan_reason: String,
+    pub(crate) saving: Saving,
+    resume: Option<Resume>,
     replan_due: bool,
     /// How many lost workers the plan in force knows of.
     planned_with_lost: usize,
@@ -112,23 +133,39 @@ pub struct Parts<'a> {
     pub journal: &'a mut dyn Journal,
     /// Plans without the lost.
     pub replanner: &'a mut Replanner<'a>,
-    /// Raised when the run should stop after the current iteration.
-    pub stop: Arc<AtomicBool>,
+    /// What is asked for from outside.
+    pub signals: Signals,
     /// The master's own model and data, for evaluation.
     pub learner: &'a mut dyn Learner,
     /// The update rule.
     pub optimizer: Box<dyn Optimizer>,
-    /// The plan to begin with.
+    /// The plan to begin with; a resumed run takes the checkpoint's.
     pub plan: Plan,
+    /// Where and when to write checkpoints, if at all.
+    pub checkpoints: Option<Checkpoints>,
+    /// What to go on from, instead of the learner's initial parameters.
+    pub resume: Option<Resume>,
 }
 
 impl<'a> Master<'a> {
-    /// A master at iteration 0 with the learner's initial parameters.
+    /// A master at iteration 0 with the learner's initial parameters, or where a checkpoint left off.
     ///
     /// # Errors
-    /// If the plan's widths do not fit the compressor, or its decoder not the error feedback.
-    pub fn new(parts: Parts<'a>) -> Result<Self, RunError> {
+    /// If the plan's widths do not fit the compressor, or its decoder not the error feedback, or if
+    /// the checkpoint is of another optimizer.
+    pub fn new(mut parts: Parts<'a>) -> Result<Self, RunError> {
         let dimension = parts.learner.dimension();
+        let mut parameters = parts.learner.initial_parameters();
+        let (mut first, mut empty_rounds) = (0, 0);
+        let mut plan_reason = "start".to_owned();
+        if let Some(resume) = &mut parts.resume {
+            parameters = std::mem::take(&mut resume.parameters);
+            let state = std::mem::take(&mut resume.optimizer);
+            parts.optimizer.restore(state)?;
+            parts.plan = resume.state.plan.clone();
+            (first, empty_rounds) = (resume.state.iterations, resume.state.empty_rounds);
+            plan_reason.clone_from(&resume.state.plan_reason);
+        }
         if parts.settings.error_feedback.is_some()
             && matches!(parts.plan.decoder, Decoder::PerRound(_))
         {
@@ -143,8 +180,8 @@ impl<'a> Master<'a> {
             transport: parts.transport,
             journal: parts.journal,
             replanner: parts.replanner,
-            stop: parts.stop,
-            parameters: parts.learner.initial_parameters(),
+            signals: parts.signals,
+            parameters,
             learner: parts.learner,
             optimizer: parts.optimizer,
             estimate: Estimate::new(&parts.plan, dimension),
@@ -160,6 +197,13 @@ impl<'a> Master<'a> {
             plan: parts.plan,
             published: Vec::new(),
             sequence: 0,
+            first,
+            empty_rounds,
+            evaluation_due: (parts.resume.as_ref())
+                .is_some_and(|resume| resume.state.evaluation_due),
+            plan_reason,
+            saving: Saving::new(parts.checkpoints, parts.resume.is_some().then_some(first)),
+            resume: parts.resume,
             replan_due: false,
             planned_with_lost: 0,
             not_finite: false,
@@ -184,20 +228,29 @@ impl<'a> Master<'a> {
     pub fn run(&mut self) -> Result<Outcome, RunError> {
         self.begin()?;
         let mut metrics = Vec::new();
-        let mut empty_rounds = 0;
-        let mut evaluated_at = self.transport.now();
         let total = self.settings.iterations;
-        for t in 0..total {
+        if self.evaluation_due {
+            metrics = self.evaluate(self.first)?; // a stop came first
+        }
+        let mut evaluated_at = self.transport.now();
+        for t in self.first..total {
+            if self.must_stop() {
+                return self.stop(t, metrics);
+            }
             let started = Instant::now();
             let traffic = self.transport.traffic();
             let mut row = IterationRow::new(t, self.plan.workers.len());
 
             let beta = self.publish_parameters();
-            let round = self.open_round(t, &beta)?; // beta_t to every idle worker
-            let waited = self.gather(&round, &mut row)?; // ghat, from whoever meets the deadline
+            let Some(round) = self.open_round(t, &beta)? else {
+                return self.stop(t, metrics);
+            }; // beta_t to every idle worker
+            let Some(waited) = self.gather(&round, &mut row)? else {
+                return self.stop(t, metrics);
+            }; // ghat, from whoever meets the deadline
             self.step(t, &mut row)?; // beta_t+1
 
-            empty_rounds = self.count_empty(t, empty_rounds, row.deadline)?;
+            self.count_empty(t, row.deadline)?;
             if self.replan_due {
                 self.replan(t + 1)?;
             }
@@ -209,26 +262,34 @@ impl<'a> Master<'a> {
             self.journal.iteration(row);
 
             let (done, now) = (t + 1, self.transport.now());
-            let stopping = self.stop.load(Ordering::Relaxed) && done < total;
             let at_end = done == total && self.settings.evaluate_at_end;
             let due = self.settings.evaluate_every.is_due(done, now, evaluated_at);
-            if at_end || (due && !stopping) {
-                metrics = self.evaluate()?;
-                self.journal.evaluation(done, &metrics);
+            self.evaluation_due = at_end || due;
+            if at_end || (due && !self.must_stop()) {
+                metrics = self.evaluate(done)?;
                 evaluated_at = self.transport.now();
             }
-            if stopping {
-                return Ok(self.outcome(done, true, metrics));
-            }
+            self.saving.iteration_took(started.elapsed());
+            self.save_if_due(done)?;
         }
         Ok(self.outcome(total, false, metrics))
     }
 
     /// Announces the plan, and learns how long tasks take where that is needed.
     pub(crate) fn begin(&mut self) -> Result<(), RunError> {
-        self.transport.publish(&self.plan)?;
-        self.journal.plan(0, &self.plan, "start");
+        if let Some(resume) = self.resume.take() {
+            self.restore(&resume)?;
+        } else {
+            self.transport.publish(&self.plan)?;
+            self.journal.plan(0, &self.plan, &self.plan_reason);
+        }
         self.calibrate()
+    }
+
+    /// Ends the run before iteration `t`.
+    fn stop(&mut self, t: u64, metrics: Vec<Metric>) -> Result<Outcome, RunError> {
+        self.save(t)?;
+        Ok(self.outcome(t, true, metrics))
     }
 
     /// beta_t -> beta_t+1 with the decoded gradient, and what the log says of it.
@@ -312,11 +373,15 @@ impl<'a> Master<'a> {
         Ok(gradient_norm(&self.exact) / reference)
     }
 
-    fn evaluate(&mut self) -> Result<Vec<Metric>, RunError> {
+    /// Evaluates the model as it is after `iterations` iterations.
+    fn evaluate(&mut self, iterations: u64) -> Result<Vec<Metric>, RunError> {
         let (learner, parameters) = (&mut *self.learner, &self.parameters);
         let (metrics, moved) = beside(self.transport, || learner.evaluate(parameters));
         moved?;
-        metrics.map_err(|source| failed("evaluate", source))
+        let metrics = metrics.map_err(|source| failed("evaluate", source))?;
+        self.journal.evaluation(iterations, &metrics);
+        self.evaluation_due = false;
+        Ok(metrics)
     }
 
     /// The current parameters in a buffer of their own, which sends may outlive the step with.
@@ -336,23 +401,24 @@ impl<'a> Master<'a> {
         buffer
     }
 
-    fn count_empty(&self, t: u64, before: u64, deadline: f64) -> Result<u64, RunError> {
+    fn count_empty(&mut self, t: u64, deadline: f64) -> Result<(), RunError> {
         if !self.estimate.responders.is_empty() {
-            return Ok(0);
+            self.empty_rounds = 0;
+            return Ok(());
         }
-        let count = before + 1;
-        if count >= self.settings.max_empty_rounds {
-            // A finite gradient behind a memory that has grown out of f32: nothing can be sent any more.
-            if self.not_finite {
-                return Err(diverged(t, "what the workers would send"));
-            }
-            return Err(RunError::EmptyRounds {
-                count,
-                iteration: t,
-                deadline,
-            });
+        self.empty_rounds += 1;
+        if self.empty_rounds < self.settings.max_empty_rounds {
+            return Ok(());
         }
-        Ok(count)
+        // A finite gradient behind a memory that has grown out of f32: nothing can be sent any more.
+        if self.not_finite {
+            return Err(diverged(t, "what the workers would send"));
+        }
+        Err(RunError::EmptyRounds {
+            count: self.empty_rounds,
+            iteration: t,
+            deadline,
+        })
     }
 
     /// Gives a worker up.
@@ -387,7 +453,7 @@ impl<'a> Master<'a> {
     }
 
     /// A plan for the workers that are left, from iteration `t` on.
-    fn replan(&mut self, t: u64) -> Result<(), RunError> {
+    pub(crate) fn replan(&mut self, t: u64) -> Result<(), RunError> {
         self.check_alive(t)?;
         let belief = Belief {
             dead: self.roster.dead(),
@@ -399,7 +465,8 @@ impl<'a> Master<'a> {
             .map_err(|error| RunError::Replan(error.to_string()))?;
         self.estimate = Estimate::new(&plan, dimension);
         self.transport.publish(&plan)?;
-        self.journal.plan(t, &plan, &self.reason_to_replan());
+        self.plan_reason = self.reason_to_replan();
+        self.journal.plan(t, &plan, &self.plan_reason);
         self.planned_with_lost = self.roster.lost().len();
         self.plan = plan;
         self.replan_due = false;
@@ -409,6 +476,9 @@ impl<'a> Master<'a> {
     /// Who was lost since the last plan, and why.
     fn reason_to_replan(&self) -> String {
         let news = self.roster.lost().iter().skip(self.planned_with_lost);
+        if news.len() == 0 {
+            return "all workers are back".to_owned();
+        }
         news.map(|lost| format!("worker {} is lost: {}", lost.worker, lost.reason))
             .collect::<Vec<_>>()
             .join("; ")
@@ -418,6 +488,7 @@ impl<'a> Master<'a> {
         Outcome {
             iterations,
             stopped,
+            checkpoint: self.saving.newest(),
             lost: self.roster.lost().to_vec(),
             metrics,
         }

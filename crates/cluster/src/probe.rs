@@ -6,6 +6,7 @@ use crate::in_process::InProcess;
 use crate::master::{Belief, Journal, Master, Parts};
 use crate::norms::Limits;
 use crate::settings::Settings;
+use crate::signals::Signals;
 use crate::worker::Engine;
 use gradient_code::Plan;
 use learner::{Description, Learner, LearnerError, Metric, OptimizerConfig, PartitionLoss, Slot};
@@ -99,18 +100,23 @@ pub fn probe(parts: ProbeParts<'_>) -> Result<Probe, RunError> {
         transport: &mut transport,
         journal: &mut journal,
         replanner: &mut replanner,
-        stop: Arc::default(),
+        signals: Signals::default(),
         learner: &mut pinned,
         optimizer: OptimizerConfig::default()
             .build(gradients.dimension)
             .map_err(|error| failed(LearnerError::Backend(error.to_string())))?,
         plan: plan.clone(),
+        checkpoints: None,
+        resume: None,
     })?;
     master.begin()?;
     let beta = master.publish_parameters();
     for r in 0..parts.rounds {
         let mut row = IterationRow::new(r, plan.workers.len());
-        let round = master.open_round(r, &beta)?;
+        // Nobody tells a probe to stop.
+        let Some(round) = master.open_round(r, &beta)? else {
+            break;
+        };
         master.gather(&round, &mut row)?;
         observer.observe(&master, r);
     }
@@ -303,4 +309,8 @@ impl Journal for Silent {
     fn evaluation(&mut self, _iterations: u64, _metrics: &[Metric]) {}
     fn plan(&mut self, _start_iteration: u64, _plan: &Plan, _reason: &str) {}
     fn warning(&mut self, _text: &str) {}
+    fn commit(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+    fn checkpoint(&mut self, _iterations: u64, _seconds: f64) {}
 }

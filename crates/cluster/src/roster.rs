@@ -24,7 +24,7 @@ pub(crate) struct Roster {
 }
 
 /// A worker that was given up.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LostWorker {
     /// Logical worker i.
     pub worker: usize,

@@ -59,9 +59,15 @@ impl Saving {
         self.newest
     }
 
-    /// Time to keep before the job's end: for one more iteration and a checkpoint, twice over.
-    pub fn reserve(&self) -> Duration {
-        2 * (self.longest + self.cost)
+    /// Time to keep before the job's end: for a checkpoint, and one more iteration if there is to be
+    /// one, twice over.
+    fn reserve(&self, iteration: bool) -> Duration {
+        let iteration = if iteration {
+            self.longest
+        } else {
+            Duration::ZERO
+        };
+        2 * (iteration + self.cost)
     }
 
     pub fn iteration_took(&mut self, duration: Duration) {
@@ -76,6 +82,16 @@ impl Saving {
 }
 
 impl Master<'_> {
+    /// Whether the run has been told to stop, or would not finish another iteration in time.
+    pub(crate) fn must_stop(&self) -> bool {
+        self.signals.stop(self.saving.reserve(true))
+    }
+
+    /// The same in the middle of an iteration, whose time is spent already.
+    pub(crate) fn must_stop_now(&self) -> bool {
+        self.signals.stop(self.saving.reserve(false))
+    }
+
     /// Goes on from a checkpoint: what was read from it takes the place of the initial state.
     pub(crate) fn restore(&mut self, resume: &Resume) -> Result<(), RunError> {
         self.transport.publish(&resume.state.plan)?;
@@ -84,7 +100,7 @@ impl Master<'_> {
                 self.transport.restore(memory?)?;
             }
         }
-        self.journal.plan(self.first, &resume.state.plan);
+        self.journal.plan(self.first, &self.plan, &self.plan_reason);
         self.clockwork.restore(&resume.state.times);
         if !resume.state.lost.is_empty() {
             let lost: Vec<String> = resume
@@ -135,7 +151,8 @@ impl Master<'_> {
             Ok(()) => {
                 self.saving.newest = Some(done);
                 self.saving.cost = started.elapsed();
-                self.journal.checkpoint(done, self.saving.cost.as_secs_f64());
+                self.journal
+                    .checkpoint(done, self.saving.cost.as_secs_f64());
             }
             Err(reason) => self.journal.warning(&format!(
                 "no checkpoint after iteration {done}: failed to {reason}"
@@ -182,7 +199,9 @@ impl Master<'_> {
         let state = MasterState {
             iterations: done,
             empty_rounds: self.empty_rounds,
+            evaluation_due: self.evaluation_due,
             plan: self.plan.clone(),
+            plan_reason: self.plan_reason.clone(),
             lost: self.roster.lost().to_vec(),
             times: self.clockwork.times(),
             optimizer: optimizer.kind,
@@ -208,7 +227,7 @@ impl Master<'_> {
         let mut events = Vec::new();
         let mut found = None;
         loop {
-            self.transport.poll(until, &mut events)?;
+            self.transport.poll(self.until(until), &mut events)?;
             let quiet = events.is_empty();
             for event in events.drain(..) {
                 match event {

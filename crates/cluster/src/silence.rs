@@ -11,6 +11,10 @@ use run_log::IterationRow;
 /// Seconds, at least, for which nothing may arrive of the frames that were asked for before they
 /// count as late. Chunks are short, so a link that moves at all brings one sooner.
 const FRAME_PATIENCE: f64 = 1.0;
+/// Seconds after which the master looks, in mid-wait, whether it was told to stop.
+const STOP_POLL: f64 = 0.25;
+/// Seconds that a round may last before a stop ends it in the middle.
+const STOP_PATIENCE: f64 = 5.0;
 
 impl Master<'_> {
     /// Seconds for which nothing may happen. A frame that stops on its way holds nobody up for long,
@@ -51,18 +55,44 @@ impl Master<'_> {
         self.check_alive(t)
     }
 
-    pub(crate) fn wait_for_an_idle_worker(&mut self, t: u64) -> Result<(), RunError> {
-        let started = self.transport.now();
-        let until = started + self.settings.silence_timeout;
-        let mut events = Vec::new();
-        let none = Round {
-            sequence: 0, // no header is of this round
+    /// No round at all, for what arrives between rounds: no header is of it.
+    pub(crate) fn no_round(&self, t: u64) -> Round {
+        Round {
+            sequence: 0,
             iteration: t,
-            started,
+            started: self.transport.now(),
             timing: self.clockwork.calibration(),
             asked: Vec::new(),
             behind: Vec::new(),
-        };
+        }
+    }
+
+    /// `until`, or the moment of the next look at what is asked for from outside.
+    pub(crate) fn until(&self, until: f64) -> f64 {
+        if self.transport.real_time() {
+            until.min(self.transport.now() + STOP_POLL)
+        } else {
+            until
+        }
+    }
+
+    /// Whether the round in progress is given up because the run has been told to stop and the round
+    /// has lasted for too long since it began. A round that ends by itself is finished.
+    pub(crate) fn abandons(&mut self, round: &Round) -> bool {
+        let lasts = self.transport.now() - round.started;
+        let abandoned =
+            self.transport.real_time() && lasts >= STOP_PATIENCE && self.must_stop_now();
+        if abandoned {
+            self.saving.abandon(self.settings.error_feedback.is_some());
+        }
+        abandoned
+    }
+
+    /// False when the run is told to stop meanwhile.
+    pub(crate) fn wait_for_an_idle_worker(&mut self, t: u64) -> Result<bool, RunError> {
+        let none = self.no_round(t);
+        let until = none.started + self.settings.silence_timeout;
+        let mut events = Vec::new();
         let workers = 0..self.plan.workers.len();
         let with_data = |master: &Self, i: usize| !master.plan.workers[i].is_idle();
         while workers
@@ -72,7 +102,10 @@ impl Master<'_> {
                 .clone()
                 .any(|i| with_data(self, i) && self.roster.is_idle(i))
         {
-            self.transport.poll(until, &mut events)?;
+            if self.must_stop() {
+                return Ok(false);
+            }
+            self.transport.poll(self.until(until), &mut events)?;
             let quiet = events.is_empty();
             for event in events.drain(..) {
                 self.receive(event, &none, None, &mut IterationRow::new(t, 0))?;
@@ -85,7 +118,8 @@ impl Master<'_> {
                 }
             }
         }
-        self.check_alive(t)
+        self.check_alive(t)?;
+        Ok(true)
     }
 
     pub(crate) fn lose_unheard(&mut self, round: &Round, reason: &str) {

@@ -40,8 +40,12 @@ pub struct MasterState {
     pub iterations: u64,
     /// Rounds without an answer at the end of them.
     pub empty_rounds: u64,
+    /// Whether an evaluation was due after them and a stop came first.
+    pub evaluation_due: bool,
     /// The plan in force.
     pub plan: Plan,
+    /// Why it was made.
+    pub plan_reason: String,
     /// Workers lost so far. A resumed run has all its ranks again and plans with everybody.
     pub lost: Vec<LostWorker>,
     /// What the deadline, or the unit of injected delays, is chosen from: seconds, oldest first.

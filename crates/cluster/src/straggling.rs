@@ -69,6 +69,8 @@ pub(crate) struct Clockwork {
     seed: u64,
     workers: usize,
     times: DeadlineChooser,
+    /// Whether `times` come from a checkpoint.
+    restored: bool,
 }
 
 impl Clockwork {
@@ -87,12 +89,14 @@ impl Clockwork {
             seed,
             workers,
             times: DeadlineChooser::new(policy),
+            restored: false,
         }
     }
 
     /// Rounds to run before training, in which everyone is waited for and nothing is learnt.
     pub fn calibration_rounds(&self) -> u64 {
         match &self.straggling {
+            _ if self.restored => 0,
             Straggling::Real(policy) => policy.warmup(),
             Straggling::Delay {
                 unit: Unit::Measured,
@@ -105,6 +109,19 @@ impl Clockwork {
     /// Whether arrivals are drawn, so that the master waits for exactly those it asked.
     pub fn drawn(&self) -> bool {
         matches!(self.straggling, Straggling::Erase { .. })
+    }
+
+    /// What deadlines or units are chosen from, for a checkpoint: seconds, oldest first.
+    pub fn times(&self) -> Vec<f64> {
+        self.times.times()
+    }
+
+    /// Continues with the times of a checkpoint; if there are any, nothing has to be measured first.
+    pub fn restore(&mut self, times: &[f64]) {
+        for &seconds in times {
+            self.times.observe(seconds);
+        }
+        self.restored = !times.is_empty();
     }
 
     /// Ends calibration round `c`: what was observed in a cold one is forgotten, if others follow.

@@ -82,7 +82,7 @@ pub trait Optimizer: Send {
 
 /// An optimizer's state as data: the number of steps taken and named vectors as long as the
 /// parameters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OptimizerState {
     /// `sgd`, `adam` or `adamw`.
     pub kind: String,

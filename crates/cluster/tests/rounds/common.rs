@@ -1,15 +1,15 @@
 //! A small least-squares run, assembled by hand.
 
 use cluster::{
-    Belief, EmptyRound, Engine, Every, InProcess, Journal, Limits, Master, Outcome, Parts,
-    RunError, Settings, Straggling, Tolerance, Transport,
+    Belief, Checkpoints, EmptyRound, Engine, Every, InProcess, Journal, Limits, Master, Outcome,
+    Parts, Resume, RunError, Settings, Signals, Straggling, Tolerance, Transport,
 };
 use gradient_code::{Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::{BucketNorm, Preset, Widths};
 use learner::convex::{ConvexConfig, ConvexProblem, Objective};
 use learner::{Learner, Metric, OptimizerConfig, Schedule, ScheduleShape};
 use run_log::IterationRow;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use straggler::{DelayModel, WorkerDelay};
 
 pub const WORKERS: usize = 6;
@@ -157,10 +157,20 @@ pub struct Record {
     pub reasons: Vec<String>,
     pub evaluations: Vec<(u64, Vec<Metric>)>,
     pub warnings: Vec<String>,
+    /// Iterations after which a checkpoint was complete.
+    pub checkpoints: Vec<u64>,
+    /// Why nothing can be committed.
+    pub full: Option<String>,
+    /// Raised after so many iterations.
+    pub stop: Option<(u64, Signals)>,
 }
 
 impl Journal for Record {
     fn iteration(&mut self, row: IterationRow) {
+        if let Some((after, signals)) = &self.stop {
+            let due = row.iteration + 1 >= *after;
+            signals.stop.store(due, Ordering::Relaxed);
+        }
         self.rows.push(row);
     }
     fn evaluation(&mut self, iterations: u64, metrics: &[Metric]) {
@@ -172,6 +182,12 @@ impl Journal for Record {
     }
     fn warning(&mut self, text: &str) {
         self.warnings.push(text.to_owned());
+    }
+    fn commit(&mut self) -> Result<(), String> {
+        self.full.clone().map_or(Ok(()), Err)
+    }
+    fn checkpoint(&mut self, iterations: u64, _seconds: f64) {
+        self.checkpoints.push(iterations);
     }
 }
 
@@ -197,7 +213,36 @@ pub fn run_on(
     plan: Plan,
     optimizer: OptimizerConfig,
 ) -> Result<Run, RunError> {
-    let mut record = Record::default();
+    let kept = Kept::default();
+    run_kept(learner, settings, transport, plan, optimizer, kept)
+}
+
+/// What a run is kept in, and how far it gets.
+#[derive(Default)]
+pub struct Kept {
+    pub checkpoints: Option<Checkpoints>,
+    pub resume: Option<Resume>,
+    /// Stop after so many iterations.
+    pub stop_after: Option<u64>,
+    /// Why nothing can be committed.
+    pub full: Option<String>,
+}
+
+/// [`run_on`], with checkpoints.
+pub fn run_kept(
+    learner: &mut dyn Learner,
+    settings: &Settings,
+    transport: &mut dyn Transport,
+    plan: Plan,
+    optimizer: OptimizerConfig,
+    kept: Kept,
+) -> Result<Run, RunError> {
+    let signals = Signals::default();
+    let mut record = Record {
+        full: kept.full,
+        stop: kept.stop_after.map(|after| (after, signals.clone())),
+        ..Record::default()
+    };
     let dimension = learner.dimension();
     let mut replanner = |belief: &Belief| Ok(plan_for(&belief.lost()));
     let mut master = Master::new(Parts {
@@ -205,10 +250,12 @@ pub fn run_on(
         transport,
         journal: &mut record,
         replanner: &mut replanner,
-        stop: Arc::default(),
+        signals,
         learner,
         optimizer: optimizer.build(dimension).expect("an optimizer"),
         plan,
+        checkpoints: kept.checkpoints,
+        resume: kept.resume,
     })?;
     let result = master.run();
     let parameters = master.parameters().to_vec();

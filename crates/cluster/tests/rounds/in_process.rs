@@ -2,8 +2,8 @@
 
 use crate::common::*;
 use cluster::{
-    Buffer, CONTROL_BYTES, Ending, Event, Every, Header, InProcess, Parameters, RunError, Status,
-    Straggling, Task, Traffic, Transport, TransportError, Unit,
+    Buffer, CONTROL_BYTES, Ending, Event, Every, Header, InProcess, Memory, Parameters, RunError,
+    Status, Straggling, Task, Traffic, Transport, TransportError, Unit,
 };
 use gradient_code::Plan;
 use std::collections::BTreeSet;
@@ -253,6 +253,12 @@ impl Transport for Mischievous {
     }
     fn publish(&mut self, plan: &Plan) -> Result<(), TransportError> {
         self.inner.publish(plan)
+    }
+    fn recall(&mut self, worker: usize) -> Result<(), TransportError> {
+        self.inner.recall(worker)
+    }
+    fn restore(&mut self, memory: Memory) -> Result<(), TransportError> {
+        self.inner.restore(memory)
     }
     fn recycle(&mut self, frame: Buffer) {
         self.inner.recycle(frame);

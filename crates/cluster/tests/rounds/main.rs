@@ -8,4 +8,5 @@ mod faults;
 mod in_process;
 mod monte_carlo;
 mod probe;
+mod resume;
 mod schemes;

@@ -97,6 +97,17 @@ impl Store {
         Ok(())
     }
 
+    /// Removes all of them.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`].
+    pub fn clear(&self) -> Result<(), CheckpointError> {
+        for iteration in self.iterations()? {
+            self.remove(iteration)?;
+        }
+        Ok(())
+    }
+
     /// Removes all but the newest, and what earlier crashes left.
     pub(crate) fn prune(&self) -> Result<(), CheckpointError> {
         let iterations = self.iterations()?;

@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Sources;
+use crate::run::resume::ResumeFrom;
 use bit_allocation::Method;
 
 /// Coded, quantized distributed training over MPI.
@@ -88,6 +90,32 @@ impl ExperimentArgs {
     }
 }
 
+/// How a run is continued, and when it is broken off.
+#[derive(Args, Clone, Debug)]
+pub struct KeepingArgs {
+    /// Go on from a checkpoint: `auto` takes the newest of the run directory, or begins where there is
+    /// none; a path names one, or another run's directory. [default: never]
+    #[arg(
+        long,
+        value_name = "auto|never|PATH",
+        default_value = "never",
+        hide_default_value = true,
+        conflicts_with = "overwrite"
+    )]
+    pub resume: ResumeFrom,
+    /// Stop with a checkpoint and exit code 85 in time before so long after the start: seconds, or
+    /// e.g. 3h50m.
+    #[arg(long, value_name = "TIME", value_parser = seconds_or_duration)]
+    pub max_walltime: Option<Duration>,
+}
+
+fn seconds_or_duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<u64>().map(Duration::from_secs);
+    seconds
+        .or_else(|_| humantime::parse_duration(text))
+        .map_err(|error| format!("{error}; expected seconds, or e.g. 3h50m"))
+}
+
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = "\
 Examples:
@@ -95,6 +123,7 @@ Examples:
   mpirun -n 3 gradcode train configs/quickstart.toml          4 workers on 2 ranks
   srun gradcode train exp.toml --cluster configs/clusters/slurm-cpu.toml
   mpirun -n 5 gradcode train exp.toml --set optimizer.learning_rate=0.01 --out runs/slow
+  mpirun -n 5 gradcode train exp.toml --resume auto --max-walltime 3h50m    again and again until done
 
 More ranks than cores: mpirun --oversubscribe --bind-to none, and OMP_NUM_THREADS=1.")]
 pub struct TrainArgs {
@@ -106,6 +135,8 @@ pub struct TrainArgs {
     /// Replace an existing run.
     #[arg(long)]
     pub overwrite: bool,
+    #[command(flatten)]
+    pub keeping: KeepingArgs,
     /// Load everything, print settings and plan, and stop before the first iteration.
     #[arg(long)]
     pub dry_run: bool,
@@ -160,6 +191,8 @@ pub struct SimulateArgs {
     /// Replace an existing run or study.
     #[arg(long)]
     pub overwrite: bool,
+    #[command(flatten)]
+    pub keeping: KeepingArgs,
     /// Load everything, print settings and plan, and stop before the first iteration.
     #[arg(long)]
     pub dry_run: bool,

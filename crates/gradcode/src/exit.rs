@@ -24,8 +24,11 @@ pub const ENVIRONMENT: u8 = 30;
 pub const LOG_LOST: u8 = 31;
 /// A bug in gradcode.
 pub const BUG: u8 = 70;
-/// Stopped by a signal before the last iteration; log and model are complete up to there.
-pub const STOPPED: u8 = 86;
+/// Stopped early, by a signal or the time limit, with a checkpoint: run the same command again with
+/// `--resume auto`.
+pub const STOPPED: u8 = 85;
+/// Stopped early without a checkpoint; log and model are complete up to there.
+pub const STOPPED_FOR_GOOD: u8 = 86;
 
 /// Every code with what it means, for `--help`.
 pub const CODES: &[(u8, &str)] = &[
@@ -45,7 +48,14 @@ pub const CODES: &[(u8, &str)] = &[
     ),
     (LOG_LOST, "the run ended, but its log could not be written"),
     (BUG, "a bug in gradcode"),
-    (STOPPED, "stopped early by a signal; what was done is kept"),
+    (
+        STOPPED,
+        "stopped early, checkpoint written: run it again with --resume auto",
+    ),
+    (
+        STOPPED_FOR_GOOD,
+        "stopped early without a checkpoint; log and model are kept",
+    ),
 ];
 
 /// Why a command failed, with the exit code and what the user might do.
@@ -153,7 +163,7 @@ mod tests {
     fn codes_are_distinct_and_listed() {
         let mut codes: Vec<u8> = CODES.iter().map(|(code, _)| *code).collect();
         codes.dedup();
-        assert_eq!(codes, [0, 2, 20, 21, 30, 31, 70, 86]);
+        assert_eq!(codes, [0, 2, 20, 21, 30, 31, 70, 85, 86]);
     }
 
     #[test]

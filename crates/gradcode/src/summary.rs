@@ -38,6 +38,11 @@ pub fn before_run(config: &Config, plan: &Plan, model: &Description, place: &str
     }
 }
 
+/// That the run has nothing left to do.
+pub fn done_before(config: &Config) {
+    eprintln!("{} is done already", config.out.display());
+}
+
 /// Where everything is.
 pub fn after_run(ended: &Ended, directory: &RunDirectory) {
     let metrics: Vec<String> = ended

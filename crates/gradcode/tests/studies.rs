@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use run_log::study::{Outcome, Study};
 use serde_json::Value;
 
-const STOPPED: i32 = 86;
+const STOPPED: i32 = 85;
 const USAGE: i32 = 2;
 
 /// A directory with a study file in it.

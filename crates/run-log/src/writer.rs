@@ -102,7 +102,6 @@ impl RunLog {
         let started = Instant::now();
         let now = seconds_since_1970();
         let segment = Segment {
-            start_iteration: 0,
             start_time: now,
             ..info.segment.clone()
         };

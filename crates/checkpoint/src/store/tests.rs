@@ -59,6 +59,8 @@ fn the_newest_are_kept_and_leftovers_removed() {
     assert!(!stale.exists());
     store.forget_after(15).expect("forgotten");
     assert_eq!(store.iterations().expect("listed"), [15]);
+    store.clear().expect("removed");
+    assert!(store.newest().expect("no error").is_none());
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::config::values::Inject;
 use crate::config::{Config, Resolved, StudyConfig};
 use crate::exit::{Failure, Outcome};
 use crate::run::{
-    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, first_plan, stop_flag,
-    threads, virtual_rules,
+    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, first_plan, resume,
+    signals, threads, virtual_rules,
 };
 use crate::{output, study, summary};
 
@@ -44,8 +44,9 @@ pub fn run(args: &SimulateArgs) -> Outcome {
             one.config.seed += u64::from(number);
             one.config.out = numbered(&resolved.config.out, number);
         }
-        let (ended, directory) = simulate(&one, args)?;
-        let Some(ended) = ended else { continue }; // dry run
+        let Some((ended, directory)) = simulate(&one, args)? else {
+            continue;
+        };
         results.push(ended.json(&directory));
         if let Err(failure) = ended.outcome() {
             print_results(args, &results)?;
@@ -91,12 +92,21 @@ fn print_results(args: &SimulateArgs, results: &[Value]) -> Outcome {
     }
 }
 
-fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<(Option<Ended>, RunDirectory)> {
+/// One run; `None` where there is nothing to do, or nothing should be done.
+fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<Option<(Ended, RunDirectory)>> {
     let config = &resolved.config;
-    let directory = RunDirectory::claim(&config.out, args.overwrite)?;
+    let Some(start) = resume::start(config, &args.keeping.resume, args.overwrite)? else {
+        summary::done_before(config);
+        return Ok(None);
+    };
+    let directory = start.directory;
     let threads = threads(config, 1);
     let settings = virtual_rules(config)?;
     let mut learner = build_learner(config, 0, threads)?;
+    let resumed = start
+        .checkpoint
+        .map(|checkpoint| resume::load(checkpoint, learner.dimension(), config.workers))
+        .transpose()?;
     let inputs = PlanInputs::new(config, learner.dimension())?;
     let plan = first_plan(&inputs)?;
     summary::before_run(
@@ -106,7 +116,7 @@ fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<(Option<Ended>,
         "in process, virtual time",
     );
     if args.dry_run {
-        return Ok((None, directory));
+        return Ok(None);
     }
     let rebuild = move |config: &Config| build_learner(config, 0, threads);
     let engine = build_engine(config, rebuild(config)?, rebuild);
@@ -119,15 +129,16 @@ fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<(Option<Ended>,
         transport: &mut transport,
         learner: &mut *learner,
         directory: &directory,
-        overwrite: args.overwrite,
+        log: start.log,
+        resume: resumed,
         segment: Segment {
             ranks: 1,
             hosts: crate::run::hostname(),
             ..Segment::default()
         },
         mpi_library: "none (in process)".to_owned(),
-        stop: stop_flag().map_err(|error| Failure::environment("watch for signals", &error))?,
+        signals: signals(args.keeping.max_walltime)?,
         quiet: args.json,
     })?;
-    Ok((Some(ended), directory))
+    Ok(Some((ended, directory)))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cluster::mpi::{Answer, MpiOptions, MpiTransport, Session, WorkerRank};
-use cluster::{Ending, Engine, Transport, TransportError};
+use cluster::{Ending, Engine, Signals, Transport, TransportError};
 use learner::Learner;
 use run_log::Segment;
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,8 @@ use crate::config::resolve::Resolved;
 use crate::config::{self, Config};
 use crate::exit::{BUG, ENVIRONMENT, Failure, Outcome};
 use crate::run::{
-    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, first_plan, rules,
-    stop_flag, threads,
+    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, first_plan, resume, rules,
+    signals, threads,
 };
 use crate::{output, summary};
 
@@ -51,7 +51,7 @@ pub fn run(args: &TrainArgs) -> Outcome {
     // The session installs the panic hook that ends the whole job; this one would end only this rank.
     let _ = std::panic::take_hook();
     let session = Session::start().map_err(|error| Failure::environment("start MPI", &error))?;
-    let stop = stop_flag().map_err(|error| Failure::environment("watch for signals", &error))?;
+    let signals = signals(args.keeping.max_walltime)?;
     if session.size() < 2 {
         let failure = how_to_launch(args);
         failure.report();
@@ -59,7 +59,7 @@ pub fn run(args: &TrainArgs) -> Outcome {
     }
     let node = session.local();
     if session.rank() == 0 {
-        master(session, args, node, stop)
+        master(session, args, node, signals)
     } else {
         worker(session, node)
     }
@@ -94,12 +94,7 @@ fn how_to_launch(args: &TrainArgs) -> Failure {
 
 // --- the master -----------------------------------------------------------------------------------
 
-fn master(
-    session: Session,
-    args: &TrainArgs,
-    node: (usize, usize),
-    stop: crate::run::StopFlag,
-) -> ! {
+fn master(session: Session, args: &TrainArgs, node: (usize, usize), signals: Signals) -> ! {
     let mut transport = match MpiTransport::new(&session, 0, MpiOptions::default()) {
         Ok(transport) => transport,
         Err(error) => {
@@ -107,7 +102,7 @@ fn master(
             cluster::mpi::abort(i32::from(ENVIRONMENT))
         }
     };
-    let code = match lead(&session, &mut transport, args, node, stop) {
+    let code = match lead(&session, &mut transport, args, node, signals) {
         Ok(code) => code,
         Err(failure) => {
             failure.report();
@@ -125,17 +120,25 @@ fn lead(
     transport: &mut MpiTransport,
     args: &TrainArgs,
     node: (usize, usize),
-    stop: crate::run::StopFlag,
+    signals: Signals,
 ) -> Outcome<u8> {
     let resolved = super::load(&args.sources(session.size() - 1))?;
     let config = &resolved.config;
     config.check_ranks(session.size())?;
-    let directory = RunDirectory::claim(&config.out, args.overwrite)?;
+    let Some(start) = resume::start(config, &args.keeping.resume, args.overwrite)? else {
+        summary::done_before(config);
+        return Ok(crate::exit::DONE);
+    };
+    let directory = start.directory;
     let settings = rules(config)?;
     transport.configure(config.workers, options(config));
     let (learner, answers) = set_up(transport, &resolved, node)?;
     let mut learner = learner?;
     let hosts = check_answers(answers, learner.dimension())?;
+    let resumed = start
+        .checkpoint
+        .map(|checkpoint| resume::load(checkpoint, learner.dimension(), config.workers))
+        .transpose()?;
 
     let inputs = PlanInputs::new(config, learner.dimension())?;
     let plan = first_plan(&inputs)?;
@@ -152,10 +155,11 @@ fn lead(
         transport,
         learner: &mut *learner,
         directory: &directory,
-        overwrite: args.overwrite,
+        log: start.log,
+        resume: resumed,
         segment: segment(session, hosts),
         mpi_library: session.library(),
-        stop,
+        signals,
         quiet: args.json,
     })?;
     close(&ended, &directory, args)

@@ -309,6 +309,23 @@ fn rounds(config: &Config, merged: &Merged) -> Checked {
         every,
         "must be above 0; \"never\" switches it off",
     )?;
+    let every = match config.checkpoint.every {
+        Every::Steps(steps) => steps >= 1,
+        Every::Seconds(seconds) => positive(seconds),
+        Every::Never => true,
+    };
+    require(
+        merged,
+        "checkpoint.every",
+        every,
+        "must be above 0; \"never\" switches it off",
+    )?;
+    require(
+        merged,
+        "checkpoint.keep",
+        config.checkpoint.keep >= 1,
+        "must be at least 1: the newest is kept",
+    )?;
     let round = &config.round;
     require(
         merged,

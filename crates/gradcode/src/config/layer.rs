@@ -126,6 +126,12 @@ section! {
     }
 }
 section! {
+    /// `[checkpoint]`: when a run is saved so that it can be resumed.
+    CheckpointLayer at "checkpoint" {
+        every: Every, keep: usize,
+    }
+}
+section! {
     /// `[round]`: the master's patience.
     RoundLayer at "round" {
         empty_round: EmptyRound, max_empty_rounds: u64, min_workers: usize,
@@ -214,7 +220,7 @@ layer! {
     sections {
         model: ModelLayer, data: DataLayer, scheme: SchemeLayer, budget: BudgetLayer,
         codec: CodecLayer, optimizer: OptimizerLayer, evaluation: EvaluationLayer,
-        round: RoundLayer, straggler: StragglerLayer, deadline: DeadlineLayer,
+        checkpoint: CheckpointLayer, round: RoundLayer, straggler: StragglerLayer, deadline: DeadlineLayer,
         compute: ComputeLayer, mpi: MpiLayer,
     }
 }

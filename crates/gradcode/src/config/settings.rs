@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use super::layer::{
-    BudgetLayer, CodecLayer, ComputeLayer, DataLayer, DeadlineLayer, EvaluationLayer, Layer,
-    ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer, StragglerLayer,
+    BudgetLayer, CheckpointLayer, CodecLayer, ComputeLayer, DataLayer, DeadlineLayer,
+    EvaluationLayer, Layer, ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer,
+    StragglerLayer,
 };
 use super::values::{
     CodecNorm, CodecPreset, DelayKind, EmptyRound, Every, Feedback, Inject, Injection, Labels,
@@ -48,6 +49,8 @@ pub struct Config {
     pub optimizer: Optimizer,
     /// `[evaluation]`
     pub evaluation: Evaluation,
+    /// `[checkpoint]`
+    pub checkpoint: Checkpoint,
     /// `[round]`
     pub round: Round,
     /// `[straggler]`
@@ -222,6 +225,15 @@ pub struct Optimizer {
     pub clip_norm: f64,
 }
 
+/// `[checkpoint]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// When, beside the end of the run and signals.
+    pub every: Every,
+    /// How many are kept.
+    pub keep: usize,
+}
+
 /// `[evaluation]`
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
@@ -356,6 +368,10 @@ impl Config {
                 shrink: Some(self.codec.shrink),
             },
             optimizer: self.optimizer.to_layer(),
+            checkpoint: CheckpointLayer {
+                every: Some(self.checkpoint.every),
+                keep: Some(self.checkpoint.keep),
+            },
             evaluation: EvaluationLayer {
                 every: Some(self.evaluation.every),
                 at_end: Some(self.evaluation.at_end),

@@ -1,9 +1,10 @@
 //! A run from its plan to its last words, the same over MPI and in process.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
-use cluster::{Belief, LostWorker, Master, Parts, RunError, Settings, Transport};
+use checkpoint::Store;
+use cluster::{
+    Belief, Checkpoints, Every, LostWorker, Master, Parts, Resume, RunError, Settings, Signals,
+    Transport,
+};
 use gradient_code::Plan;
 use learner::{Learner, Metric};
 use run_log::{AttributeValue, RunInfo, RunLog, Segment};
@@ -12,10 +13,13 @@ use serde_json::{Map, Value, json};
 use super::directory::{RunDirectory, Status};
 use super::journal::RunJournal;
 use super::progress::Progress;
+use super::resume::LogStart;
+use super::rules::every;
 use crate::config::planning::PlanInputs;
 use crate::config::{Config, Resolved};
 use crate::exit::{
-    BUG, DIVERGED, DONE, ENVIRONMENT, Failure, LOG_LOST, Outcome, STOPPED, USAGE, WORKERS_MISSING,
+    BUG, DIVERGED, DONE, ENVIRONMENT, Failure, LOG_LOST, Outcome, STOPPED, STOPPED_FOR_GOOD, USAGE,
+    WORKERS_MISSING,
 };
 
 /// Everything a run is conducted with.
@@ -34,14 +38,16 @@ pub struct Conduct<'a> {
     pub learner: &'a mut dyn Learner,
     /// Where results go.
     pub directory: &'a RunDirectory,
-    /// Replace a log that is there.
-    pub overwrite: bool,
+    /// What becomes of a log that is there.
+    pub log: LogStart,
+    /// What the run goes on from, instead of its beginning.
+    pub resume: Option<Resume>,
     /// What the log says of the ranks.
     pub segment: Segment,
     /// The MPI library, or what stands in for it.
     pub mpi_library: String,
-    /// Raised to stop after the current iteration.
-    pub stop: Arc<AtomicBool>,
+    /// What is asked for from outside.
+    pub signals: Signals,
     /// Show no progress.
     pub quiet: bool,
 }
@@ -55,6 +61,8 @@ pub struct Ended {
     pub message: Option<String>,
     /// Iterations done.
     pub iterations: u64,
+    /// After how many of them the newest checkpoint was written.
+    pub checkpoint: Option<u64>,
     /// Workers lost on the way.
     pub lost: Vec<LostWorker>,
     /// Metrics of the last evaluation.
@@ -73,6 +81,7 @@ impl Ended {
             "exit_code": self.code,
             "message": self.message,
             "iterations": self.iterations,
+            "checkpoint": self.checkpoint,
             "lost_workers": self.lost,
             "metrics": metrics,
             "log": directory.log(),
@@ -99,16 +108,22 @@ impl Ended {
 pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
     let config = &run.resolved.config;
     let info = info(&run);
-    let log = if run.overwrite {
-        RunLog::overwrite(run.directory.log(), &info)
-    } else {
-        RunLog::create(run.directory.log(), &info)
-    }
-    .map_err(|error| Failure::environment("create the log", &error))?;
+    let first = run.resume.as_ref().map_or(0, Resume::iterations);
+    let checkpoints = checkpoints(&run, &info.config_toml);
+    let log = open_log(&run, &info, first)?;
     run.directory.write_config(&info.config_toml)?;
-    write_status(run.directory, config, "running", None, 0, &[], None)?;
+    let running = Ended {
+        code: DONE,
+        message: None,
+        iterations: first,
+        checkpoint: run.resume.as_ref().map(Resume::iterations),
+        lost: Vec::new(),
+        metrics: Vec::new(),
+    };
+    write_status(run.directory, config, "running", None, &running)?;
 
-    let mut journal = RunJournal::new(log, Progress::new(config.iterations, run.quiet));
+    let progress = Progress::new(first, config.iterations, run.quiet);
+    let mut journal = RunJournal::new(log, progress, running.checkpoint);
     let optimizer = config
         .optimizer_config()
         .build(run.learner.dimension())
@@ -120,10 +135,12 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
         transport: run.transport,
         journal: &mut journal,
         replanner: &mut replanner,
-        stop: run.stop,
+        signals: run.signals,
         learner: run.learner,
         optimizer,
         plan: run.plan,
+        checkpoints,
+        resume: run.resume,
     })
     .map_err(|error| Failure::usage(error.to_string()))?;
 
@@ -133,12 +150,13 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
     drop(master);
     let mut ended = match result {
         Ok(outcome) if outcome.stopped => Ended {
-            code: STOPPED,
-            message: Some(format!(
-                "stopped by a signal after {} of {} iterations",
-                outcome.iterations, config.iterations
-            )),
+            code: match outcome.checkpoint {
+                Some(_) => STOPPED,
+                None => STOPPED_FOR_GOOD,
+            },
+            message: Some(stopped(&outcome, config.iterations)),
             iterations: outcome.iterations,
+            checkpoint: outcome.checkpoint,
             lost,
             metrics: outcome.metrics,
         },
@@ -146,6 +164,7 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
             code: DONE,
             message: None,
             iterations: outcome.iterations,
+            checkpoint: outcome.checkpoint,
             lost,
             metrics: outcome.metrics,
         },
@@ -153,6 +172,7 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
             code: code_of(&error),
             message: Some(error.to_string()),
             iterations: journal.iterations,
+            checkpoint: journal.checkpoint,
             lost,
             metrics: Vec::new(),
         },
@@ -167,28 +187,61 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
             None => message,
         });
     }
-    if matches!(ended.code, DONE | STOPPED) {
+    if matches!(ended.code, DONE | STOPPED | STOPPED_FOR_GOOD) {
         save_model(run.learner, &parameters, run.directory);
     }
     let word = match ended.code {
         DONE => "done",
-        STOPPED => "stopped",
+        STOPPED | STOPPED_FOR_GOOD => "stopped",
         _ => "failed",
     };
-    let message = ended.message.as_deref();
     let code = Some(ended.code);
-    if let Err(failure) = write_status(
-        run.directory,
-        config,
-        word,
-        code,
-        ended.iterations,
-        &ended.lost,
-        message,
-    ) {
+    if let Err(failure) = write_status(run.directory, config, word, code, &ended) {
         eprintln!("gradcode: warning: {failure}");
     }
     Ok(ended)
+}
+
+/// Where and when checkpoints are written, unless never.
+fn checkpoints(run: &Conduct<'_>, toml: &str) -> Option<Checkpoints> {
+    let checkpoint = run.resolved.config.checkpoint;
+    let every = every(checkpoint.every);
+    (every != Every::Never).then(|| Checkpoints {
+        store: Store::new(
+            RunDirectory::checkpoints(run.directory.path()).root(),
+            checkpoint.keep,
+        ),
+        every,
+        config: toml.to_owned(),
+    })
+}
+
+/// Creates the log, or continues it from iteration `first`.
+fn open_log(run: &Conduct<'_>, info: &RunInfo, first: u64) -> Outcome<RunLog> {
+    let path = run.directory.log();
+    match run.log {
+        LogStart::Create => RunLog::create(path, info),
+        LogStart::Overwrite => RunLog::overwrite(path, info),
+        LogStart::Continue => {
+            // Of the future that will not be.
+            let store = RunDirectory::checkpoints(run.directory.path());
+            store
+                .forget_after(first)
+                .map_err(|error| Failure::environment("resume", &error))?;
+            RunLog::resume(path, first, info.workers, &run.segment)
+        }
+    }
+    .map_err(|error| Failure::environment("open the log", &error))
+}
+
+fn stopped(outcome: &cluster::Outcome, iterations: u64) -> String {
+    let done = outcome.iterations;
+    let stopped = format!("stopped after {done} of {iterations} iterations");
+    match outcome.checkpoint {
+        Some(at) if at == done => format!("{stopped}; go on with --resume auto"),
+        Some(at) => format!("{stopped}; --resume auto goes on from iteration {at}"),
+        None => format!("{stopped}, without a checkpoint"),
+    }
 }
 
 /// The plan that a run begins with.
@@ -215,17 +268,16 @@ fn write_status(
     config: &Config,
     outcome: &str,
     exit_code: Option<u8>,
-    iterations_done: u64,
-    lost_workers: &[LostWorker],
-    message: Option<&str>,
+    ended: &Ended,
 ) -> Outcome {
     directory.write_status(&Status {
         outcome,
         exit_code,
-        iterations_done,
+        iterations_done: ended.iterations,
         iterations: config.iterations,
-        lost_workers,
-        message,
+        checkpoint: ended.checkpoint,
+        lost_workers: &ended.lost,
+        message: ended.message.as_deref(),
     })
 }
 
@@ -234,13 +286,14 @@ fn code_of(error: &RunError) -> u8 {
         RunError::TooFewWorkers { .. } | RunError::EmptyRounds { .. } | RunError::Replan(_) => {
             WORKERS_MISSING
         }
-        RunError::FeedbackPerRound { .. } => USAGE,
+        RunError::FeedbackPerRound { .. } | RunError::Optimizer(_) => USAGE,
         RunError::Diverged { .. } => DIVERGED,
         // LAPACK failed on finite numbers.
         RunError::Decode { .. } => BUG,
-        RunError::Transport(_) | RunError::WorkerData { .. } | RunError::Learner { .. } => {
-            ENVIRONMENT
-        }
+        RunError::Transport(_)
+        | RunError::WorkerData { .. }
+        | RunError::Learner { .. }
+        | RunError::Checkpoint(_) => ENVIRONMENT,
     }
 }
 
@@ -272,6 +325,9 @@ fn info(run: &Conduct<'_>) -> RunInfo {
                 torch_models::device::versions().libtorch.into(),
             ),
         ],
-        segment: run.segment.clone(),
+        segment: Segment {
+            start_iteration: run.resume.as_ref().map_or(0, Resume::iterations),
+            ..run.segment.clone()
+        },
     }
 }

@@ -1,7 +1,8 @@
-//! The run directory: `run.h5`, `status.json`, `config.toml`, `model.safetensors`.
+//! The run directory: `run.h5`, `status.json`, `config.toml`, `model.safetensors`, `checkpoints/`.
 
 use std::path::{Path, PathBuf};
 
+use checkpoint::Store;
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome, USAGE};
@@ -24,6 +25,8 @@ pub struct Status<'a> {
     pub iterations_done: u64,
     /// Iterations planned.
     pub iterations: u64,
+    /// After how many iterations the newest checkpoint was written; null if there is none.
+    pub checkpoint: Option<u64>,
     /// Workers lost on the way.
     pub lost_workers: &'a [cluster::LostWorker],
     /// Why it failed; null if it did not.
@@ -36,6 +39,27 @@ impl RunDirectory {
     /// # Errors
     /// [`USAGE`] when there is a run already, [`crate::exit::ENVIRONMENT`] when it cannot be created.
     pub fn claim(path: &Path, overwrite: bool) -> Outcome<Self> {
+        let directory = Self::reopen(path)?;
+        if !overwrite && directory.log().exists() {
+            return Err(
+                Failure::new(USAGE, format!("{} holds a run already", path.display()))
+                    .hint("choose another --out, go on with --resume auto, or replace that run with --overwrite"),
+            );
+        }
+        if overwrite {
+            // They are of the run that is replaced.
+            Self::checkpoints(path)
+                .clear()
+                .map_err(|error| Failure::environment("replace the run", &error))?;
+        }
+        Ok(directory)
+    }
+
+    /// The directory at `path` as it is.
+    ///
+    /// # Errors
+    /// [`USAGE`] when there is a study, [`crate::exit::ENVIRONMENT`] when it cannot be created.
+    pub fn reopen(path: &Path) -> Outcome<Self> {
         let directory = RunDirectory {
             path: path.to_owned(),
         };
@@ -45,15 +69,36 @@ impl RunDirectory {
                     .hint("choose another --out"),
             );
         }
-        if !overwrite && directory.log().exists() {
-            return Err(
-                Failure::new(USAGE, format!("{} holds a run already", path.display()))
-                    .hint("choose another --out, or replace that run with --overwrite"),
-            );
-        }
         std::fs::create_dir_all(path)
             .map_err(|error| Failure::environment(format!("create {}", path.display()), &error))?;
         Ok(directory)
+    }
+
+    /// Where a run in `path` keeps its checkpoints.
+    pub fn checkpoints(path: &Path) -> Store {
+        Store::new(path.join("checkpoints"), 1)
+    }
+
+    /// Whether `status.json` in `path` says that the run reached its end.
+    pub fn is_done(path: &Path) -> bool {
+        std::fs::read(path.join("status.json"))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
+            .is_some_and(|status| status["outcome"] == "done")
+    }
+
+    /// Renames the log that may be in `path`, of a run that left no checkpoint.
+    ///
+    /// # Errors
+    /// [`crate::exit::ENVIRONMENT`] when it cannot be renamed.
+    pub fn set_aside(path: &Path) -> Outcome {
+        let log = path.join("run.h5");
+        if !log.exists() {
+            return Ok(());
+        }
+        let aside = path.join("run.abandoned.h5");
+        std::fs::rename(&log, &aside)
+            .map_err(|error| Failure::environment(format!("rename {}", log.display()), &error))
     }
 
     /// The directory itself.

@@ -15,18 +15,22 @@ pub struct RunJournal {
     progress: Progress,
     /// Seconds that the last iteration's logging took; they count into the next row.
     seconds_log: f64,
-    /// Iterations logged.
+    /// Iterations done, those before a resumed checkpoint included.
     pub iterations: u64,
+    /// After how many of them the newest checkpoint of this run was written.
+    pub checkpoint: Option<u64>,
 }
 
 impl RunJournal {
-    /// A journal that writes to `log` and shows `progress`.
-    pub fn new(log: RunLog, progress: Progress) -> Self {
+    /// A journal that writes to `log` and shows `progress`; `resumed` is the number of iterations
+    /// that the checkpoint has behind it from which the run goes on.
+    pub fn new(log: RunLog, progress: Progress, resumed: Option<u64>) -> Self {
         RunJournal {
             log,
             progress,
             seconds_log: 0.0,
-            iterations: 0,
+            iterations: resumed.unwrap_or(0),
+            checkpoint: resumed,
         }
     }
 
@@ -79,6 +83,16 @@ impl Journal for RunJournal {
 
     fn warning(&mut self, text: &str) {
         self.progress.warning(text);
+    }
+
+    fn commit(&mut self) -> Result<(), String> {
+        self.log.commit().map_err(|error| error.to_string())
+    }
+
+    fn checkpoint(&mut self, iterations: u64, seconds: f64) {
+        self.checkpoint = Some(iterations);
+        self.seconds_log += seconds; // counts into the next row
+        self.progress.checkpoint(iterations, seconds);
     }
 }
 

@@ -8,6 +8,7 @@ mod directory;
 mod journal;
 mod learner;
 mod progress;
+pub mod resume;
 mod rules;
 mod signals;
 
@@ -15,7 +16,7 @@ pub use conduct::{Conduct, Ended, conduct, first_plan};
 pub use directory::RunDirectory;
 pub use learner::{build_engine, build_learner, held_out, threads};
 pub use rules::{rules, virtual_rules};
-pub use signals::{StopFlag, stop_flag};
+pub use signals::{StopFlag, signals};
 
 /// This machine's name; empty if it has none.
 pub fn hostname() -> String {

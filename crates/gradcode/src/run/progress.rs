@@ -14,6 +14,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// The progress display of rank 0.
 pub struct Progress {
     bar: Option<ProgressBar>,
+    /// Iterations done before this run began.
+    first: u64,
     total: u64,
     started: Instant,
     last_line: Option<Instant>,
@@ -26,16 +28,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A display for `total` iterations; `quiet` shows nothing.
-    pub fn new(total: u64, quiet: bool) -> Self {
+    /// A display for `total` iterations of which `first` are done; `quiet` shows nothing.
+    pub fn new(first: u64, total: u64, quiet: bool) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} eta {eta}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(total).with_style(style)
+            ProgressBar::new(total)
+                .with_position(first)
+                .with_style(style)
         });
         let now = Instant::now();
         Progress {
             bar,
+            first,
             total,
             started: now,
             // Quiet means that the time for a line never comes.
@@ -66,8 +71,7 @@ impl Progress {
             && (last.elapsed() >= LINE_INTERVAL || done == self.total)
         {
             self.last_line = Some(Instant::now());
-            let left =
-                (self.total - done) as f64 * self.started.elapsed().as_secs_f64() / done as f64;
+            let left = (self.total - done) as f64 / self.rate(done);
             eprintln!(
                 "step {done}/{}  {}  eta {left:.0} s",
                 self.total,
@@ -86,6 +90,18 @@ impl Progress {
             "evaluation after {iterations}: {}",
             words.join("  ")
         ));
+    }
+
+    /// Shows that a checkpoint is complete.
+    pub fn checkpoint(&self, iterations: u64, seconds: f64) {
+        self.line(&format!(
+            "checkpoint after {iterations} iterations ({seconds:.2} s)"
+        ));
+    }
+
+    /// Iterations per second of this run.
+    fn rate(&self, done: u64) -> f64 {
+        (done - self.first) as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
     }
 
     /// Shows a line without disturbing the bar.
@@ -114,7 +130,7 @@ impl Progress {
     }
 
     fn text(&self, done: u64) -> String {
-        let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+        let rate = self.rate(done);
         let loss = self
             .loss
             .map_or_else(|| "-".to_owned(), |loss| format!("{loss:.4}"));

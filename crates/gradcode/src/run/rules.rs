@@ -61,6 +61,15 @@ fn erase(config: &Config) -> Result<Straggling, ConfigError> {
     })
 }
 
+/// A schedule as the configuration says it.
+pub(super) fn every(value: EveryValue) -> Every {
+    match value {
+        EveryValue::Never => Every::Never,
+        EveryValue::Steps(steps) => Every::Steps(steps),
+        EveryValue::Seconds(seconds) => Every::Seconds(seconds),
+    }
+}
+
 fn with(config: &Config, straggling: Straggling) -> Settings {
     let round = &config.round;
     Settings {
@@ -72,11 +81,7 @@ fn with(config: &Config, straggling: Straggling) -> Settings {
         straggling,
         learning_rate: config.learning_rate_schedule(),
         clip_norm: config.optimizer.clip_norm,
-        evaluate_every: match config.evaluation.every {
-            EveryValue::Never => Every::Never,
-            EveryValue::Steps(steps) => Every::Steps(steps),
-            EveryValue::Seconds(seconds) => Every::Seconds(seconds),
-        },
+        evaluate_every: every(config.evaluation.every),
         evaluate_at_end: config.evaluation.at_end,
         relative_error_every: round.relative_error_every,
         empty_round: match round.empty_round {

@@ -136,6 +136,12 @@ impl Journal for Recorder {
     fn warning(&mut self, text: &str) {
         self.warnings.push(text.to_owned());
     }
+
+    fn commit(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, _iterations: u64, _seconds: f64) {}
 }
 
 #[cfg(test)]

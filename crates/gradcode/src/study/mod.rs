@@ -27,7 +27,7 @@ use crate::config::values::{Rates, StudyKind, StudyRates};
 use crate::config::{Config, PointConfig, StudyConfig};
 use crate::exit::{Failure, LOG_LOST, Outcome, STOPPED};
 use crate::output;
-use crate::run::{StopFlag, stop_flag};
+use crate::run::{StopFlag, signals};
 
 use store::Store;
 
@@ -79,7 +79,7 @@ pub struct Task {
 ///
 /// # Errors
 /// Exit code 2 for a study that cannot be run or does not fit the one in its directory, 30 for the
-/// environment, 31 if the results could not be written, 86 if a signal stopped it.
+/// environment, 31 if the results could not be written, 85 if a signal stopped it.
 pub fn run(study: &StudyConfig, options: &Options) -> Outcome {
     let points = empty_points(study)?;
     if options.dry_run {
@@ -90,7 +90,7 @@ pub fn run(study: &StudyConfig, options: &Options) -> Outcome {
             output::print(&planned.text())
         };
     }
-    let stop = stop_flag().map_err(|error| Failure::environment("watch for signals", &error))?;
+    let stop = signals(None)?.stop;
     let mut store = Store::open(study, points, options.overwrite)?;
     let tasks = store.tasks();
     let skipped = store.runs() - tasks.len();

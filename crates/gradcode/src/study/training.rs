@@ -1,6 +1,8 @@
 //! One run of the training loop, in process and in virtual time, with its results in memory.
 
-use cluster::{Belief, InProcess, Master, Parts, Probe, ProbeParts, RunError, Tolerance};
+use cluster::{
+    Belief, InProcess, Master, Parts, Probe, ProbeParts, RunError, Signals, Tolerance,
+};
 use gradient_code::Plan;
 use learner::{Cached, Learner, LearnerError};
 use run_log::study::Outcome as RunOutcome;
@@ -84,10 +86,15 @@ pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Optio
         transport: &mut transport,
         journal: &mut recorder,
         replanner: &mut replanner,
-        stop: stop.clone(),
+        signals: Signals {
+            stop: stop.clone(),
+            ..Signals::default()
+        },
         learner: &mut *learner,
         optimizer,
         plan,
+        checkpoints: None,
+        resume: None,
     })
     .map_err(|error| Failure::usage(error.to_string()))?
     .run();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::harness::{Group, Job, Launch, Scratch, in_shell, signal, status, train};
 use super::log::series;
 
-const STOPPED: i32 = 86;
+const STOPPED: i32 = 85;
 
 /// Rounds of 10 to 20 ms, more of them than any test waits for.
 const ENDLESS: &str = "iterations = 1000000\nworkers = 2\nbudget.mean_bits = 4.0\n\

@@ -11,4 +11,5 @@ mod harness;
 mod log;
 mod lost_ranks;
 mod real_time;
+mod resume;
 mod same_results;

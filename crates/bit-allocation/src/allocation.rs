@@ -72,6 +72,45 @@ pub fn allocate(problem: &Problem, method: Method) -> Result<Allocation, Allocat
     }
 }
 
+/// As [`allocate`], but the widths sum to *at most* `problem.total_bits`, which may exceed the largest
+/// possible sum: for utilities that fall where more bits do harm.
+///
+/// Every table is replaced by one of all widths in its range, each with the largest utility at no more
+/// bits, which changes no optimum: bits that a worker is better off without are given to it and not
+/// used. So each method does what it does in [`allocate`], and the bound holds for all allocations
+/// within the budget.
+///
+/// # Errors
+/// As [`allocate`]; the budget can be too small, but neither too large nor out of reach.
+pub fn allocate_within(problem: &Problem, method: Method) -> Result<Allocation, AllocationError> {
+    let (mut tables, mut best) = (Vec::new(), Vec::new());
+    for (worker, table) in problem.tables.iter().enumerate() {
+        let (mut widths, mut values, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        let mut most = (f64::NEG_INFINITY, table.min_width());
+        for width in table.min_width()..=table.max_width() {
+            if let Some(value) = table.utility(width).filter(|value| *value > most.0) {
+                most = (value, width);
+            }
+            widths.push(width);
+            values.push(most.0);
+            kept.push(most.1);
+        }
+        let monotone = UtilityTable::new(widths, values)
+            .map_err(|source| AllocationError::Table { worker, source })?;
+        tables.push(monotone);
+        best.push(kept);
+    }
+    let monotone = Problem {
+        total_bits: problem.total_bits.min(*problem.range().end()),
+        tables,
+    };
+    let mut allocation = allocate(&monotone, method)?;
+    for ((bits, table), kept) in allocation.bits.iter_mut().zip(&problem.tables).zip(best) {
+        *bits = kept[usize::from(*bits - table.min_width())];
+    }
+    Ok(allocation)
+}
+
 fn too_large(method: Method, size: u128, limit: u128) -> AllocationError {
     AllocationError::TooLarge {
         method,

@@ -19,8 +19,8 @@
 //!
 //! All of it is spent: the widths sum to exactly `total_bits`, as in the paper. A budget below the
 //! sum of the smallest widths or above the sum of the largest ones is an error that states the
-//! range; so is one that gaps between the widths make unreachable. Where the budget should be read
-//! as "at most", clamp it to [`Problem::range`] first.
+//! range; so is one that gaps between the widths make unreachable. Where utilities may fall with the
+//! width, [`allocate_within`] spends at most the budget.
 //!
 //! # Which method
 //!
@@ -70,7 +70,7 @@ mod test_tables;
 mod tests;
 pub mod utility;
 
-pub use allocation::{Allocation, Relaxation, TOLERANCE, allocate, relax};
+pub use allocation::{Allocation, Relaxation, TOLERANCE, allocate, allocate_within, relax};
 pub use error::{AllocationError, TableError};
 pub use method::{Method, UnknownMethod};
 pub use problem::{Problem, UtilityTable};

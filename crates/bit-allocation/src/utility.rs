@@ -56,6 +56,22 @@ pub fn tables(
     widths: RangeInclusive<u8>,
     allow_idle: bool,
 ) -> Result<Vec<UtilityTable>, AllocationError> {
+    tables_by_width(p.len(), &|worker, _| p[worker], phi, widths, allow_idle)
+}
+
+/// As [`tables`] for `workers` workers whose lateness depends on the width of their messages, as it
+/// does where bits take time to send: `p(worker, z)` is asked for every width. A worker is dead when
+/// it is late at all of them.
+///
+/// # Errors
+/// As [`tables`].
+pub fn tables_by_width(
+    workers: usize,
+    p: &dyn Fn(usize, u8) -> f64,
+    phi: &dyn Fn(u8) -> f64,
+    widths: RangeInclusive<u8>,
+    allow_idle: bool,
+) -> Result<Vec<UtilityTable>, AllocationError> {
     let (min, max) = (*widths.start(), *widths.end());
     if !(1 <= min && min <= max) {
         return Err(AllocationError::Widths { min, max });
@@ -71,16 +87,26 @@ pub fn tables(
         }
         columns.push((width, value));
     }
-    p.iter()
-        .enumerate()
-        .map(|(worker, &p)| {
-            if !(0.0..=1.0).contains(&p) {
-                return Err(AllocationError::Probability { worker, value: p });
+    (0..workers)
+        .map(|worker| {
+            let mut alive = false;
+            let mut values = Vec::with_capacity(columns.len());
+            for &(width, phi) in &columns {
+                if width == 0 {
+                    values.push(0.0);
+                    continue;
+                }
+                let value = p(worker, width);
+                if !(0.0..=1.0).contains(&value) {
+                    return Err(AllocationError::Probability { worker, value });
+                }
+                alive |= value < 1.0;
+                values.push(joint(value, phi));
             }
-            if p == 1.0 {
+            if !alive {
                 return Ok(UtilityTable::idle());
             }
-            let (widths, values) = columns.iter().map(|&(z, phi)| (z, joint(p, phi))).unzip();
+            let widths = columns.iter().map(|&(width, _)| width).collect();
             UtilityTable::new(widths, values)
                 .map_err(|source| AllocationError::Table { worker, source })
         })
@@ -130,6 +156,21 @@ mod tests {
         let without = tables(&[0.5, 1.0, 0.0], &phi, 2..=4, false).unwrap();
         assert_eq!(without[0].values(), &with_idle[0].values()[1..]);
         assert_eq!(without[1], UtilityTable::idle());
+    }
+
+    /// A message that takes longer than anybody waits is worth nothing, and a worker with no other is dead.
+    #[test]
+    fn lateness_may_depend_on_the_width() {
+        let phi = |z: u8| 1.0 / f64::from(z);
+        let p = |worker: usize, z: u8| match worker {
+            0 => f64::from(z) / 4.0,
+            _ => 1.0,
+        };
+        let tables = tables_by_width(2, &p, &phi, 2..=4, false).unwrap();
+        assert_eq!(tables[0].widths(), [2, 3, 4]);
+        let expected = [0.5 / 1.0, 0.25 / (0.75 + 1.0 / 3.0), 0.0];
+        assert_eq!(tables[0].values(), expected);
+        assert_eq!(tables[1], UtilityTable::idle());
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Messages {
         self.payload_bits[worker]
     }
 
+    /// Payload bits of every worker's frame.
+    pub fn all_payload_bits(&self) -> &[u64] {
+        &self.payload_bits
+    }
+
     /// Bits that all workers would send in one round had nobody been late.
     pub fn offered_bits(&self) -> u64 {
         self.payload_bits.iter().sum()

@@ -175,6 +175,12 @@ impl<'a> Master<'a> {
         let messages = Messages::new(&parts.plan, parts.settings, dimension)
             .map_err(|error| RunError::Replan(error.to_string()))?;
         let workers = parts.plan.workers.len();
+        let mut clockwork = Clockwork::new(
+            parts.settings.straggling.clone(),
+            parts.settings.seed,
+            workers,
+        );
+        clockwork.messages(messages.all_payload_bits());
         Ok(Self {
             settings: parts.settings,
             transport: parts.transport,
@@ -186,11 +192,7 @@ impl<'a> Master<'a> {
             optimizer: parts.optimizer,
             estimate: Estimate::new(&parts.plan, dimension),
             messages,
-            clockwork: Clockwork::new(
-                parts.settings.straggling.clone(),
-                parts.settings.seed,
-                workers,
-            ),
+            clockwork,
             roster: Roster::new(workers),
             offences: Offences::new(workers),
             norms: Norms::default(),
@@ -248,6 +250,7 @@ impl<'a> Master<'a> {
             let Some(waited) = self.gather(&round, &mut row)? else {
                 return self.stop(t, metrics);
             }; // ghat, from whoever meets the deadline
+            row.seconds_virtual = self.virtual_seconds(t);
             self.step(t, &mut row)?; // beta_t+1
 
             self.count_empty(t, row.deadline)?;
@@ -273,6 +276,14 @@ impl<'a> Master<'a> {
             self.save_if_due(done)?;
         }
         Ok(self.outcome(total, false, metrics))
+    }
+
+    /// What iteration t would last with the drawn delays; NaN where they are not drawn.
+    fn virtual_seconds(&self, t: u64) -> f64 {
+        let alive = |&i: &usize| !self.roster.is_lost(i);
+        let active: Vec<usize> = self.plan.active().filter(alive).collect();
+        self.clockwork
+            .virtual_seconds(t, &active, self.plan.no_straggling)
     }
 
     /// Announces the plan, and learns how long tasks take where that is needed.
@@ -463,6 +474,7 @@ impl<'a> Master<'a> {
         let dimension = self.parameters.len();
         self.messages = Messages::new(&plan, self.settings, dimension)
             .map_err(|error| RunError::Replan(error.to_string()))?;
+        self.clockwork.messages(self.messages.all_payload_bits());
         self.estimate = Estimate::new(&plan, dimension);
         self.transport.publish(&plan)?;
         self.plan_reason = self.reason_to_replan();

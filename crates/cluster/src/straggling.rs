@@ -15,6 +15,8 @@ pub enum Straggling {
         model: DelayModel,
         /// The deadline tau in units.
         deadline: f64,
+        /// Bits per unit of every worker: its delay grows by what its message takes. `None`: no time.
+        bandwidth: Option<Vec<f64>>,
         /// Seconds of a unit.
         unit: Unit,
     },
@@ -26,6 +28,8 @@ pub enum Straggling {
         model: DelayModel,
         /// The deadline tau in units.
         deadline: f64,
+        /// Bits per unit of every worker: its delay grows by what its message takes. `None`: no time.
+        bandwidth: Option<Vec<f64>>,
         /// Seconds of a unit, for the log only.
         unit_seconds: f64,
     },
@@ -71,6 +75,8 @@ pub(crate) struct Clockwork {
     times: DeadlineChooser,
     /// Whether `times` come from a checkpoint.
     restored: bool,
+    /// Per worker: units that its message takes to send.
+    sending: Vec<f64>,
 }
 
 impl Clockwork {
@@ -90,7 +96,39 @@ impl Clockwork {
             workers,
             times: DeadlineChooser::new(policy),
             restored: false,
+            sending: vec![0.0; workers],
         }
+    }
+
+    /// Learns how long messages are: `bits[i]` payload bits of worker i, 0 if it sends none.
+    pub fn messages(&mut self, bits: &[u64]) {
+        if let Straggling::Delay { bandwidth, .. } | Straggling::Erase { bandwidth, .. } =
+            &self.straggling
+            && let Some(bandwidth) = bandwidth
+        {
+            let units = |(&bits, bandwidth): (&u64, &f64)| bits as f64 / bandwidth;
+            self.sending = bits.iter().zip(bandwidth).map(units).collect();
+        }
+    }
+
+    /// How long `iteration` takes by the drawn delays if workers `active` take part, in seconds: until
+    /// all have reported or until the deadline, which is not kept where `waits` for everybody. NaN
+    /// where arrivals are not drawn.
+    pub fn virtual_seconds(&self, iteration: u64, active: &[usize], waits: bool) -> f64 {
+        let Straggling::Erase {
+            model,
+            deadline,
+            unit_seconds,
+            ..
+        } = &self.straggling
+        else {
+            return f64::NAN;
+        };
+        let delay =
+            |&worker: &usize| model.delay(self.seed, iteration, worker) + self.sending[worker];
+        let last = active.iter().map(delay).fold(0.0, f64::max);
+        let least = if waits { last } else { last.min(*deadline) };
+        unit_seconds * least
     }
 
     /// Rounds to run before training, in which everyone is waited for and nothing is learnt.
@@ -159,6 +197,7 @@ impl Clockwork {
                 model,
                 deadline,
                 unit,
+                ..
             } => {
                 let unit = match unit {
                     Unit::Seconds(seconds) => *seconds,
@@ -166,22 +205,86 @@ impl Clockwork {
                 };
                 timing.deadline = deadline * unit;
                 for (worker, delay) in timing.delays.iter_mut().enumerate() {
-                    *delay = unit * model.delay(self.seed, iteration, worker);
+                    let units = model.delay(self.seed, iteration, worker) + self.sending[worker];
+                    *delay = unit * units;
                 }
             }
             Straggling::Erase {
                 model,
                 deadline,
                 unit_seconds,
+                ..
             } => {
                 timing.deadline = deadline * unit_seconds;
                 for worker in 0..self.workers {
-                    let delay = model.delay(self.seed, iteration, worker);
+                    let delay = model.delay(self.seed, iteration, worker) + self.sending[worker];
                     timing.delays[worker] = delay * unit_seconds;
                     timing.erased[worker] = delay > *deadline;
                 }
             }
         }
         timing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use straggler::WorkerDelay;
+
+    fn clockwork(deadline: f64, bandwidth: Option<Vec<f64>>) -> Clockwork {
+        let delay = |rate| WorkerDelay::ShiftedExponential { shift: 1.0, rate };
+        let straggling = Straggling::Erase {
+            model: DelayModel::new(vec![delay(1.0), delay(2.0), delay(4.0)]).unwrap(),
+            deadline,
+            bandwidth,
+            unit_seconds: 0.5,
+        };
+        Clockwork::new(straggling, 7, 3)
+    }
+
+    /// A round lasts until the last drawn arrival of those that take part, at most until the deadline.
+    #[test]
+    fn virtual_rounds_last_until_all_are_there_or_the_deadline() {
+        let mut clockwork = clockwork(2.0, None);
+        let mut cut = 0;
+        for t in 0..200 {
+            let delays = clockwork.round(t).delays;
+            for active in [&[0, 1, 2][..], &[1, 2], &[]] {
+                let last = active
+                    .iter()
+                    .map(|&i: &usize| delays[i])
+                    .fold(0.0, f64::max);
+                let seconds = clockwork.virtual_seconds(t, active, false);
+                assert_eq!(seconds, last.min(1.0), "units of half a second");
+                assert_eq!(clockwork.virtual_seconds(t, active, true), last);
+                cut += u32::from(seconds < last);
+            }
+        }
+        assert!((50..350).contains(&cut), "{cut}");
+        let real = Straggling::Real(DeadlinePolicy::Fixed { seconds: 1.0 });
+        assert!(
+            Clockwork::new(real, 7, 3)
+                .virtual_seconds(0, &[0], false)
+                .is_nan()
+        );
+    }
+
+    /// Messages that take one unit shift every delay by it.
+    #[test]
+    fn sending_takes_its_time() {
+        let mut without = clockwork(3.0, None);
+        let mut with = clockwork(3.0, Some(vec![100.0, 1000.0, 1000.0]));
+        with.messages(&[100, 0, 1000]);
+        for t in 0..50 {
+            let (before, after) = (without.round(t), with.round(t));
+            for (i, later) in [0.5, 0.0, 0.5].into_iter().enumerate() {
+                assert!((after.delays[i] - before.delays[i] - later).abs() < 1e-12);
+                assert_eq!(after.erased[i], after.delays[i] > 1.5);
+            }
+            let active = [0, 1, 2];
+            let longer = with.virtual_seconds(t, &active, true);
+            assert_eq!(longer, after.delays.iter().copied().fold(0.0, f64::max));
+        }
     }
 }

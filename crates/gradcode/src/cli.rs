@@ -226,12 +226,17 @@ Examples:
   gradcode plan configs/quickstart.toml
   gradcode plan configs/coco-mobilenetv3.toml --set budget.residual_bits=50 --json
   gradcode plan exp.toml --set scheme.kind=osgc
+  gradcode plan exp.toml --deadlines                     what other deadlines promise
+  gradcode plan exp.toml --set straggler.deadline=optimal
 
 Needs neither MPI nor the images. The model's size comes from model.dimension if that is set, else
 from the model and its classes (model.classes, or the annotation file's categories).")]
 pub struct PlanArgs {
     #[command(flatten)]
     pub experiment: ExperimentArgs,
+    /// Show tau (1 + 1/S(tau)) over the deadlines tau, also where the deadline is a number.
+    #[arg(long)]
+    pub deadlines: bool,
     /// One JSON object on standard output.
     #[arg(long)]
     pub json: bool,

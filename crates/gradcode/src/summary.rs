@@ -4,7 +4,7 @@ use gradient_code::Plan;
 use learner::Description;
 
 use crate::config::Config;
-use crate::config::planning::shortfall;
+use crate::config::planning::{left_out, shortfall};
 use crate::run::{Ended, RunDirectory};
 
 /// The settings as a table, and the plan.
@@ -33,7 +33,10 @@ pub fn before_run(config: &Config, plan: &Plan, model: &Description, place: &str
         eprintln!("{name:>12}  {value}");
     }
     eprintln!("{plan}");
-    if let Some(warning) = shortfall(config, plan) {
+    for warning in [left_out(plan), shortfall(config, plan)]
+        .into_iter()
+        .flatten()
+    {
         eprintln!("gradcode: warning: {warning}");
     }
 }

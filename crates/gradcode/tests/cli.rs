@@ -546,6 +546,54 @@ fn the_coco_experiment_is_planned_without_data() {
 }
 
 #[test]
+fn plan_chooses_the_deadline_and_shows_the_curve() {
+    let scratch = Scratch::new();
+    let experiment = scratch.file(
+        "exp.toml",
+        "workers = 5\nbudget.mean_bits = 5\nmodel = { kind = 'least-squares', dimension = 600 }\n\
+         straggler = { rate = [0.5, 1, 1.5, 2, 2.5], deadline = 'optimal' }\n",
+    );
+    let chosen = json(&["plan", &experiment, "--json"]);
+    let deadline = &chosen["deadline"];
+    let best = deadline["objective"].as_f64().unwrap();
+    assert_eq!(deadline["optimal"], deadline["deadline"]);
+    let s = chosen["S"].as_f64().unwrap();
+    let tau = deadline["deadline"].as_f64().unwrap();
+    assert!((best - tau * (1.0 + 1.0 / s)).abs() < 1e-9);
+    let curve = deadline["curve"].as_array().unwrap();
+    assert!(curve.len() > 20);
+    assert!(
+        curve
+            .iter()
+            .all(|point| point["objective"].as_f64().unwrap() >= best)
+    );
+    // A number is planned for as it is; the curve is there if asked for, and the same.
+    let fixed = [
+        "plan",
+        &experiment,
+        "--set",
+        "straggler.deadline=3",
+        "--json",
+    ];
+    let without = json(&fixed);
+    assert!(without["deadline"]["curve"].is_null());
+    assert_eq!(without["deadline"]["deadline"], 3.0);
+    let with = json(&[&fixed[..], &["--deadlines"]].concat());
+    assert_eq!(with["deadline"]["curve"], deadline["curve"]);
+    assert!(with["deadline"]["objective"].as_f64().unwrap() > best);
+    let text = stdout(&gradcode(&["plan", &experiment]));
+    assert!(text.contains("<- optimal, planned"), "{text}");
+    for (set, wanted) in [
+        ("straggler.inject=none", "deadline.seconds = \"planned\""),
+        ("straggler.probabilities=0.1", "by a delay model"),
+        ("straggler.shift=0", "no least tau"),
+    ] {
+        let error = failure(USAGE, &["plan", &experiment, "--set", set]);
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
 fn detect_draws_what_a_run_has_learned() {
     let scratch = Scratch::new();
     let (shapes, pictures) = (scratch.path("shapes"), scratch.path("pictures"));

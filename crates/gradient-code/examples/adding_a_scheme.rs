@@ -77,6 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         straggle_probabilities: &[0.1, 0.3, 0.5, 0.9],
         phi: &|bits| 4f64.powi(-i32::from(bits)),
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 0,
     };
@@ -96,6 +97,7 @@ mod tests {
             straggle_probabilities: p,
             phi: &|bits| 4f64.powi(-i32::from(bits)),
             scaling: Scaling::Factor(1.0),
+            by_width: None,
             compressor_unbiased: true,
             seed: 0,
         }

@@ -66,6 +66,7 @@ impl Decoder {
     /// #     straggle_probabilities: &[0.2, 0.5, 0.25],
     /// #     phi: &|z| 100.0 / f64::from(1u32 << (2 * z)),
     /// #     scaling: Scaling::Factor(1.0),
+    /// #     by_width: None,
     /// #     compressor_unbiased: true,
     /// #     seed: 0,
     /// # };

@@ -19,6 +19,7 @@
 //!   about itself.
 //! * [`setting`] and [`scaling`]: what a plan is made from; [`schemes`]: one file each;
 //!   [`planner`]: [`plan()`](plan()) puts them together.
+//! * [`deadline`]: the deadline whose plan promises most per second.
 //!
 //! ```
 //! use gradient_code::{Budget, Decoder, Scaling, SchemeConfig, Setting};
@@ -29,6 +30,7 @@
 //!     straggle_probabilities: &[0.1, 0.2, 0.7, 0.9],
 //!     phi: &|z| 512.0 / (4.0 * (f64::from(z - 1).exp2() - 1.0).powi(2)),
 //!     scaling: Scaling::Factor(1.0),
+//!     by_width: None,
 //!     compressor_unbiased: true,
 //!     seed: 0,
 //! };
@@ -50,6 +52,7 @@ mod balanced;
 pub mod block_code;
 pub mod ce_agc;
 pub mod code;
+pub mod deadline;
 pub mod decoder;
 pub mod designs;
 mod draw;
@@ -71,6 +74,7 @@ pub mod two_track;
 pub use bit_allocation::Method;
 pub use block_code::{BlockCode, Fold};
 pub use code::{CodeError, CodeMatrix};
+pub use deadline::{DeadlineChoice, DeadlineFault, DeadlinePoint, optimal_deadline};
 pub use decoder::{DecodeError, Decoder, PerRound, RoundWeights, Rule, SecondTrack};
 pub use plan::{PASSTHROUGH_BITS, Plan, PlanFault, WorkerPlan};
 pub use planner::{Design, PlanError, plan, plan_with, replan_without};

@@ -51,9 +51,64 @@ pub fn plan_with(
     {
         return Err(SettingError::Lambda { value }.into());
     }
+    let mut probabilities = setting.straggle_probabilities.to_vec();
+    if setting.by_width.is_some() {
+        settle(scheme, config, setting, budget, &mut probabilities)?;
+    }
+    let setting = &Setting {
+        straggle_probabilities: &probabilities,
+        ..*setting
+    };
     let design = scheme.design(config, setting, budget)?;
     let unbiased_rounds = scheme.unbiased_rounds(config, setting, &design);
     assemble(scheme.name(), setting, design, unbiased_rounds, two_track)
+}
+
+/// Finds the `p_i(z_i)` of the bits that `scheme` chooses.
+///
+/// Bits are chosen by `p_i(z)` and do not depend on `probabilities`, except through who is dead: a
+/// worker that is always late with the bits it would get is planned without. The dead only become
+/// more, so this ends.
+fn settle(
+    scheme: &dyn Scheme,
+    config: &SchemeConfig,
+    setting: &Setting,
+    budget: &Budget,
+    probabilities: &mut [f64],
+) -> Result<(), PlanError> {
+    if let Ok(design) = scheme.design(config, setting, budget)
+        && design.no_straggling
+    {
+        return Ok(()); // nobody is ever late
+    }
+    for (worker, p) in probabilities.iter_mut().enumerate() {
+        if setting.probability(worker, budget.min_bits) >= 1.0 {
+            *p = 1.0;
+        }
+    }
+    for _ in 0..probabilities.len() + 2 {
+        let now = Setting {
+            straggle_probabilities: probabilities,
+            ..*setting
+        };
+        now.validate()?;
+        let bits = scheme.design(config, &now, budget)?.bits;
+        let next: Vec<f64> = bits
+            .iter()
+            .enumerate()
+            .map(|(worker, &bits)| match bits {
+                0 => probabilities[worker],
+                bits => now.probability(worker, bits),
+            })
+            .collect();
+        if next == *probabilities {
+            return Ok(());
+        }
+        probabilities.copy_from_slice(&next);
+    }
+    Err(PlanError::Unsettled {
+        scheme: scheme.name().to_owned(),
+    })
 }
 
 /// The plan that goes on after the workers in `dead` (and any with `p_i = 1`) are lost: [`plan()`] with
@@ -135,9 +190,11 @@ impl Design {
             .map(|&worker| setting.straggle_probabilities[worker])
             .collect();
         let total_bits = budget.usable(holders.len(), holders.len())?;
+        let by_reliability = setting.reference_probabilities(&holders, total_bits);
+        let equal = equal_bits(&by_reliability, total_bits);
         let mut bits = vec![0; k];
         let mut weights = vec![f64::INFINITY; k];
-        for ((&worker, &p), z) in holders.iter().zip(&p).zip(equal_bits(&p, total_bits)) {
+        for ((&worker, &p), z) in holders.iter().zip(&p).zip(equal) {
             bits[worker] = z;
             weights[worker] = (p + setting.variance(z)) / (1.0 - p);
         }
@@ -297,6 +354,10 @@ pub enum PlanError {
         "find a worker that holds data: the draw gave none to any of {workers}; a larger load or another seed may"
     )]
     NobodyHolds { workers: usize },
+    #[error(
+        "settle the bits of scheme {scheme:?}: they depend on how late workers are, and that on their bits"
+    )]
+    Unsettled { scheme: String },
     #[error("make a plan that can be run: failed to {0}")]
     Invalid(#[from] PlanFault),
 }

@@ -13,6 +13,11 @@ pub struct Setting<'a> {
     pub partitions: usize,
     /// `p_i` of each of the `k` workers. 1 marks a dead worker: it gets neither data nor bits.
     pub straggle_probabilities: &'a [f64],
+    /// `p_i(z)` where wider messages take longer: how often `worker` (first) is late with messages of so
+    /// many bits per coordinate (second), not falling with the bits. `None` if the width does not
+    /// matter. While bits are chosen it takes the place of `straggle_probabilities`, which then only say
+    /// who is dead; [`crate::plan()`] gives code and decoder the `p_i(z_i)` of the bits that were chosen.
+    pub by_width: Option<&'a dyn Fn(usize, u8) -> f64>,
     /// The quantizer's variance constant by width, `E||Q(x) - x||^2 <= phi(z) ||x||^2` (eq 5), closed
     /// or measured; not scaled by `eta`. Asked only for widths that the budget allows, and never for
     /// [`PASSTHROUGH_BITS`], where it is 0.
@@ -48,6 +53,25 @@ impl Setting<'_> {
         } else {
             Err(SettingError::Variance { bits, value })
         }
+    }
+
+    /// `p_i` of `worker` with messages of `bits` bits per coordinate.
+    pub fn probability(&self, worker: usize, bits: u8) -> f64 {
+        let p = self.straggle_probabilities[worker];
+        match self.by_width {
+            Some(by_width) if p < 1.0 => by_width(worker, bits),
+            _ => p,
+        }
+    }
+
+    /// `p_i` of these workers at the width of equal bits, by which they are compared before anybody has
+    /// bits of its own.
+    pub(crate) fn reference_probabilities(&self, workers: &[usize], total_bits: u64) -> Vec<f64> {
+        let width = (total_bits / workers.len().max(1) as u64).clamp(1, 32) as u8;
+        workers
+            .iter()
+            .map(|&worker| self.probability(worker, width))
+            .collect()
     }
 
     /// The workers that are not dead, ascending.
@@ -229,6 +253,7 @@ mod tests {
                 straggle_probabilities: p,
                 phi: &|_| 1.0,
                 scaling: Scaling::Factor(1.0),
+                by_width: None,
                 compressor_unbiased: true,
                 seed: 0,
             }

@@ -15,6 +15,7 @@ fn setting(p: &[f64], partitions: usize, seed: u64) -> Setting<'_> {
         straggle_probabilities: p,
         phi: &|z| 512.0 / (4.0 * (f64::from(z - 1).exp2() - 1.0).powi(2)),
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed,
     }

@@ -17,6 +17,7 @@ fn planned(block_code: Option<BlockCode>, decoder: PerRound) -> Plan {
         straggle_probabilities: &[0.5; WORKERS],
         phi: &|_| 0.0,
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 0,
     };

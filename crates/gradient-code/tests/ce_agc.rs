@@ -46,6 +46,7 @@ fn planned(config: &SchemeConfig, workers: usize, partitions: usize, q: f64) -> 
         straggle_probabilities: &vec![q; workers],
         phi: &|z| 64.0 / (4.0 * (f64::from(z - 1).exp2() - 1.0).powi(2)),
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 11,
     };
@@ -393,6 +394,7 @@ fn what_is_not_proved_is_not_claimed() {
             straggle_probabilities: p,
             phi: &|z| f64::from(z).recip(),
             scaling: Scaling::Factor(1.0),
+            by_width: None,
             compressor_unbiased,
             seed: 0,
         };
@@ -576,6 +578,7 @@ fn survivors_go_on_with_what_is_left() {
             straggle_probabilities: &vec![0.2; workers],
             phi: &|_| 0.1,
             scaling: Scaling::Factor(1.0),
+            by_width: None,
             compressor_unbiased: true,
             seed: 4,
         };
@@ -604,6 +607,7 @@ fn impossible_settings_are_explained() {
         straggle_probabilities: &[0.2; 10],
         phi: &|_| 0.1,
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 4,
     };

@@ -25,6 +25,7 @@ fn paper(scheme: &SchemeConfig, residual_bits: u64, two_track: Option<f64>) -> P
         straggle_probabilities: &paper_probabilities(),
         phi: &phi,
         scaling: Scaling::Balanced(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 0,
     };
@@ -178,6 +179,7 @@ fn osgc_layouts_exceed_the_bound() {
                 straggle_probabilities: p,
                 phi: &phi,
                 scaling: Scaling::default(),
+                by_width: None,
                 compressor_unbiased: true,
                 seed: 0,
             };

@@ -148,6 +148,7 @@ fn planned(scheme: &SchemeConfig, p: &[f64]) -> Plan {
         straggle_probabilities: p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 0,
     };
@@ -337,6 +338,7 @@ fn the_second_track_trades_bias_for_variance() {
         straggle_probabilities: &p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 0,
     };

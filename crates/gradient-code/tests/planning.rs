@@ -17,6 +17,7 @@ fn setting(p: &[f64], partitions: usize) -> Setting<'_> {
         straggle_probabilities: p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 0,
     }
@@ -426,6 +427,7 @@ fn unquantized_codecs_fit_the_same_planner() {
             straggle_probabilities: &p,
             phi: &unreachable,
             scaling,
+            by_width: None,
             compressor_unbiased: true,
             seed: 0,
         };

@@ -116,6 +116,7 @@ scalar_columns! {
     foreign: u64, "1", "messages of a round in which their worker was not asked; always 0 unless the protocol is broken";
     deadline: f64, "s", "deadline of the round, from its start";
     seconds_round: f64, "s", "duration of the whole iteration";
+    seconds_virtual: f64, "s", "duration of the round by the drawn delays, where arrivals are drawn: until all have arrived, at most the deadline";
     seconds_wait: f64, "s", "time the master waited for workers";
     seconds_decode: f64, "s", "time the master unpacked, dequantized and accumulated";
     seconds_step: f64, "s", "time of the optimizer step";

@@ -22,6 +22,22 @@ impl DelayModel {
         least(|time| self.pooled_survival(time) <= 1.0 - q + 1e-12)
     }
 
+    /// Deadlines worth looking at, ascending: from where a round has a twentieth of an answer to where one
+    /// answer in ten thousand is late, evenly in the log-odds of being late. For traces those are
+    /// times at which the share of the late changes.
+    pub fn candidate_deadlines(&self, count: usize) -> Vec<f64> {
+        let odds = |late: f64| (late / (1.0 - late)).ln();
+        let first = odds(1.0 - 0.05 / self.len() as f64);
+        let last = odds(1e-4);
+        let mut deadlines: Vec<f64> = (0..count)
+            .map(|i| first + (last - first) * i as f64 / (count - 1).max(1) as f64)
+            .map(|odds| self.pooled_quantile((1.0 + odds.exp()).recip()))
+            .filter(|&deadline| deadline > 0.0)
+            .collect();
+        deadlines.dedup();
+        deadlines
+    }
+
     /// The median absolute deviation (MAD) of the same delay from its median: the least `m` such that half
     /// of all delays are within `m` of it.
     pub fn pooled_deviation(&self) -> f64 {
@@ -77,6 +93,21 @@ mod tests {
         assert!((model.pooled_quantile(0.5) - median).abs() < 1e-9);
         assert!((model.pooled_quantile(0.9) - (0.5 + 10f64.ln() / 4.0)).abs() < 1e-9);
         assert!((model.pooled_deviation() - 0.5f64.asinh() / 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn candidate_deadlines_cover_all_that_matters() {
+        let model = DelayModel::new(vec![shifted(1.0, 0.5), shifted(1.0, 3.0)]).unwrap();
+        let deadlines = model.candidate_deadlines(40);
+        assert_eq!(deadlines.len(), 40);
+        assert!(deadlines.windows(2).all(|pair| pair[0] < pair[1]));
+        let late = |deadline: f64| model.pooled_survival(deadline);
+        assert!((late(deadlines[0]) - 0.975).abs() < 1e-9);
+        assert!((late(deadlines[39]) - 1e-4).abs() < 1e-9);
+        let trace = WorkerDelay::Trace(vec![1.0, 2.0, 5.0].into());
+        let model = DelayModel::new(vec![trace]).unwrap();
+        let deadlines = model.candidate_deadlines(40);
+        assert_eq!(deadlines.len(), 3, "{deadlines:?}");
     }
 
     #[test]

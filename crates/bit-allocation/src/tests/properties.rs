@@ -2,7 +2,9 @@
 
 use super::{paper_problem, uniforms};
 use crate::test_tables::any_tables;
-use crate::{AllocationError, Method, Problem, TOLERANCE, UtilityTable, allocate, relax};
+use crate::{
+    AllocationError, Method, Problem, TOLERANCE, UtilityTable, allocate, allocate_within, relax,
+};
 use proptest::prelude::*;
 
 fn scale(tables: &[UtilityTable]) -> f64 {
@@ -13,6 +15,31 @@ fn scale(tables: &[UtilityTable]) -> f64 {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// With at most the budget to spend: no worse than the best of all exact totals below it, and the
+    /// value is that of the bits.
+    #[test]
+    fn a_budget_need_not_be_spent(tables in any_tables(1..5), share in 0.0f64..=1.2) {
+        let mut problem = Problem { tables, total_bits: 0 };
+        let (least, most) = problem.range().into_inner();
+        problem.total_bits = least + (share * (most - least) as f64).round() as u64;
+        let tolerance = 4.0 * TOLERANCE * scale(&problem.tables);
+        let best = (least..=problem.total_bits.min(most))
+            .filter_map(|total_bits| {
+                let exactly = Problem { tables: problem.tables.clone(), total_bits };
+                allocate(&exactly, Method::Dp).ok()
+            })
+            .map(|allocation| allocation.utility)
+            .fold(f64::NEG_INFINITY, f64::max);
+        for method in [Method::Exact, Method::Dp] {
+            let found = allocate_within(&problem, method).unwrap();
+            prop_assert!(found.bits.iter().map(|&z| u64::from(z)).sum::<u64>() <= problem.total_bits);
+            let worth = |(table, &z): (&UtilityTable, &u8)| table.utility(z).unwrap();
+            let value: f64 = problem.tables.iter().zip(&found.bits).map(worth).sum();
+            prop_assert_eq!(value.to_bits(), found.utility.to_bits());
+            prop_assert!((found.utility - best).abs() <= tolerance);
+        }
+    }
 
     /// Every method spends exactly the budget on widths that the tables have, reports the value of
     /// what it returns and an upper bound, is no better than the optimum, and fails only where all do.

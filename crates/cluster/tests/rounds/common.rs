@@ -58,6 +58,7 @@ pub fn plan_with(preset: &Preset, total_bits: u64, dead: &[usize]) -> Plan {
         straggle_probabilities: &p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: preset.unbiased(),
         seed: 0,
     };
@@ -87,6 +88,7 @@ pub fn everybody_in_time() -> Straggling {
     Straggling::Erase {
         model: delays(),
         deadline: 1e3,
+        bandwidth: None,
         unit_seconds: 1.0,
     }
 }
@@ -142,6 +144,7 @@ pub fn erase() -> Straggling {
     Straggling::Erase {
         model: delays(),
         deadline: TAU,
+        bandwidth: None,
         unit_seconds: 1.0,
     }
 }

@@ -32,6 +32,7 @@ fn uncoded(partitions: usize) -> Plan {
         straggle_probabilities: &p,
         phi: &|_| 0.0,
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 1,
     };
@@ -161,6 +162,7 @@ fn the_first_of_each_group_counts_in_arrival_order() {
     let slept = Straggling::Delay {
         model: delays(),
         deadline: TAU,
+        bandwidth: None,
         unit: Unit::Seconds(1.0),
     };
     for straggling in [erase(), slept] {

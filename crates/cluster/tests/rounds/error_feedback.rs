@@ -180,6 +180,7 @@ fn calibration_is_not_remembered() {
         Straggling::Delay {
             model: delays(),
             deadline: 0.5, // before anybody's shift
+            bandwidth: None,
             unit: Unit::Measured,
         },
         3,
@@ -233,6 +234,7 @@ fn loss_with_memory(
         straggle_probabilities: &[0.0; WORKERS],
         phi: &|bits| Preset::Qsgd.phi(bits, dimension),
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 0,
     };
@@ -248,6 +250,7 @@ fn loss_with_memory(
             Straggling::Erase {
                 model: DelayModel::new(vec![delay; WORKERS]).expect("valid delays"),
                 deadline: 1e3, // nobody is late
+                bandwidth: None,
                 unit_seconds: 1.0,
             },
             iterations,

@@ -33,6 +33,7 @@ fn timed() -> Straggling {
     Straggling::Delay {
         model: delays(),
         deadline: 1e3,
+        bandwidth: None,
         unit: Unit::Seconds(1.0),
     }
 }
@@ -125,6 +126,7 @@ fn a_delayed_worker_is_late_once() {
             let straggling = Straggling::Delay {
                 model: delays(),
                 deadline: 6.0,
+                bandwidth: None,
                 unit: Unit::Seconds(1.0),
             };
             let mut delayed = settings(straggling, 40);

@@ -75,6 +75,7 @@ fn injected_delays_and_erasures_agree() {
     let delay = Straggling::Delay {
         model: delays(),
         deadline: TAU,
+        bandwidth: None,
         unit: Unit::Seconds(0.5),
     };
     let (_, slept, _) = run(&settings(delay, 60), &mut in_process());
@@ -299,6 +300,7 @@ fn a_silent_worker_is_given_up_and_the_plan_recomputed() {
     let delay = Straggling::Delay {
         model: delays(),
         deadline: TAU,
+        bandwidth: None,
         unit: Unit::Seconds(1.0),
     };
     let (outcome, record, _) = run(&settings(delay, 60), &mut transport);
@@ -327,6 +329,7 @@ fn a_frame_that_stops_on_its_way_is_left_behind() {
     let delay = Straggling::Delay {
         model: delays(),
         deadline: TAU,
+        bandwidth: None,
         unit: Unit::Seconds(1.0),
     };
     let mut settings = settings(delay, 30);
@@ -383,6 +386,7 @@ fn too_many_empty_rounds_end_the_run() {
         Straggling::Erase {
             model: delays(),
             deadline: 0.5, // before anybody's shift
+            bandwidth: None,
             unit_seconds: 1.0,
         },
         100,

@@ -48,6 +48,7 @@ fn design(preset: &Preset, bits_per_worker: u64) -> Plan {
         straggle_probabilities: &p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 0,
     };

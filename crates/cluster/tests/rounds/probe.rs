@@ -87,6 +87,7 @@ fn a_biased_scheme_has_its_bias() {
         straggle_probabilities: &p,
         phi: &|bits| preset().phi(bits, 20),
         scaling: Scaling::Factor(1.0),
+        by_width: None,
         compressor_unbiased: true,
         seed: 1,
     };

@@ -34,6 +34,7 @@ fn plan_scheme(config: &SchemeConfig, preset: &Preset) -> Result<Plan, Vec<Strin
             straggle_probabilities: &p,
             phi: &|bits| preset.phi(bits, DIMENSION),
             scaling: Scaling::Factor(1.0),
+            by_width: None,
             compressor_unbiased: preset.unbiased(),
             seed: 1,
         };
@@ -69,6 +70,7 @@ fn trains(
         Straggling::Erase {
             model: model(plan.workers.len()),
             deadline: TAU,
+            bandwidth: None,
             unit_seconds: 1.0,
         },
         150,
@@ -181,6 +183,7 @@ fn a_hadamard_code_makes_the_steps_of_plain_sgd() {
         Straggling::Erase {
             model: DelayModel::new(vec![delay; workers]).expect("valid delays"),
             deadline: 1e3, // nobody is late
+            bandwidth: None,
             unit_seconds: 1.0,
         },
         100,
@@ -193,6 +196,7 @@ fn a_hadamard_code_makes_the_steps_of_plain_sgd() {
             straggle_probabilities: &vec![0.1; workers],
             phi: &|_| 0.0,
             scaling: Scaling::Factor(1.0),
+            by_width: None,
             compressor_unbiased: true,
             seed: 1,
         };

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::{ConfigCheckArgs, ConfigShowArgs};
-use crate::config::{Config, DEFAULT, PointConfig, StudyConfig, planning};
+use crate::config::{Config, DEFAULT, PointConfig, StudyConfig, lateness};
 use crate::exit::Outcome;
 use crate::output;
 
@@ -33,7 +33,7 @@ pub fn check(args: &ConfigCheckArgs) -> Outcome {
         config.training_data()?;
     }
     // The straggle probabilities are part of the check, even where the model's size is not known yet.
-    planning::straggle_probabilities(config)?;
+    lateness::check(config)?;
     if args.json {
         return output::json(&json!({
             "valid": true,
@@ -55,7 +55,7 @@ fn check_study(study: &StudyConfig, args: &ConfigCheckArgs) -> Outcome {
         eprintln!("gradcode: warning: {warning}");
     }
     for point in &study.points {
-        planning::straggle_probabilities(&point.config)?;
+        lateness::check(&point.config)?;
     }
     let names: Vec<String> = study.points.iter().map(PointConfig::name).collect();
     let settings = &study.settings;

@@ -1,10 +1,13 @@
 //! `gradcode plan`: the code, the bits, the loads and what the theory predicts.
 
+mod curve;
+
 use gradient_code::{Decoder, PASSTHROUGH_BITS, Plan, SecondTrack};
 use serde_json::{Value, json};
 
 use crate::cli::PlanArgs;
-use crate::config::{Config, planning};
+use crate::config::planning::PlanInputs;
+use crate::config::{Config, lateness, planning};
 use crate::exit::{BUG, Failure, Outcome};
 use crate::output;
 
@@ -17,17 +20,27 @@ use super::load;
 pub fn run(args: &PlanArgs) -> Outcome {
     let config = load(&args.experiment.sources())?.config;
     let dimension = planning::dimension(&config)?;
-    let plan = planning::plan(&config, dimension)?;
-    if let Some(warning) = planning::shortfall(&config, &plan) {
+    let mut inputs = PlanInputs::new(&config, dimension)?;
+    let plan = planning::plan_of(&config, &inputs)?;
+    if args.deadlines && inputs.choice.is_none() {
+        inputs.choice = Some(lateness::choose(&config, &inputs)?);
+    }
+    let warnings = [
+        planning::left_out(&plan),
+        planning::shortfall(&config, &plan),
+    ];
+    for warning in warnings.into_iter().flatten() {
         eprintln!("gradcode: warning: {warning}");
     }
     let bits = Bits::of(&plan, &config, dimension)?;
     if args.json {
-        return output::json(&object(&plan, &config, dimension, &bits));
+        let mut object = object(&plan, &config, dimension, &bits);
+        object["deadline"] = curve::object(&inputs, &plan);
+        return output::json(&object);
     }
     output::print(&format!(
         "{}: {} with {dimension} parameters, codec {}\n{plan}\
-         payload per iteration: {} bits if nobody is late, {:.0} bits expected ({:.2} MB; f32 from as many workers {:.2} MB)\n",
+         payload per iteration: {} bits if nobody is late, {:.0} bits expected ({:.2} MB; f32 from as many workers {:.2} MB)\n{}",
         config.title,
         config.model.architecture.kind(),
         config.codec_text(),
@@ -35,6 +48,7 @@ pub fn run(args: &PlanArgs) -> Outcome {
         bits.expected,
         bits.expected / 8e6,
         bits.unquantized_expected / 8e6,
+        curve::text(&inputs, &plan),
     ))
 }
 

@@ -101,13 +101,13 @@ fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<Option<(Ended, 
     };
     let directory = start.directory;
     let threads = threads(config, 1);
-    let settings = virtual_rules(config)?;
     let mut learner = build_learner(config, 0, threads)?;
     let resumed = start
         .checkpoint
         .map(|checkpoint| resume::load(checkpoint, learner.dimension(), config.workers))
         .transpose()?;
     let inputs = PlanInputs::new(config, learner.dimension())?;
+    let settings = virtual_rules(config, &inputs)?;
     let plan = first_plan(&inputs)?;
     summary::before_run(
         config,

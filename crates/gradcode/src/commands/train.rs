@@ -130,7 +130,6 @@ fn lead(
         return Ok(crate::exit::DONE);
     };
     let directory = start.directory;
-    let settings = rules(config)?;
     transport.configure(config.workers, options(config));
     let (learner, answers) = set_up(transport, &resolved, node)?;
     let mut learner = learner?;
@@ -141,6 +140,7 @@ fn lead(
         .transpose()?;
 
     let inputs = PlanInputs::new(config, learner.dimension())?;
+    let settings = rules(config, &inputs)?;
     let plan = first_plan(&inputs)?;
     let place = format!("{} ranks, {}", session.size(), session.library());
     summary::before_run(config, &plan, &learner.describe(), &place);

@@ -232,10 +232,10 @@ impl Config {
             scheme: self.scheme.kind.to_string(),
             message: error.to_string(),
         };
-        let shift = match straggler.model {
-            DelayKind::ShiftedExponential => straggler.shift,
+        let shifts = match straggler.model {
+            DelayKind::ShiftedExponential => straggler.shift.expand(self.workers),
             // Exp(psi) is the shifted exponential with shift 0.
-            DelayKind::Exponential => 0.0,
+            DelayKind::Exponential => vec![0.0; self.workers],
             DelayKind::Trace => {
                 let order = match straggler.trace_order {
                     TraceOrder::Replay => straggler::TraceOrder::Replay,
@@ -246,21 +246,22 @@ impl Config {
                     .with_trace_order(order));
             }
         };
-        let shifted = |rate| WorkerDelay::ShiftedExponential { shift, rate };
         let workers = self.workers;
-        let model = match &straggler.rate {
+        let rates = match &straggler.rate {
             Rates::Uniform([low, high]) => {
-                DelayModel::drawn_rates(self.seed, workers, shift, *low, *high)
+                let drawn = DelayModel::drawn_rates(self.seed, workers, 0.0, *low, *high);
+                rates_of(&drawn.map_err(refused)?)
             }
-            Rates::One(rate) => DelayModel::new(vec![shifted(*rate); workers]),
-            Rates::Many(rates) => DelayModel::new(rates.iter().copied().map(shifted).collect()),
+            Rates::One(rate) => vec![*rate; workers],
+            Rates::Many(rates) => rates.clone(),
             Rates::Linspace([low, high]) => {
                 let last = (workers - 1).max(1) as f64;
                 let rate = |worker: usize| low + (high - low) * worker as f64 / last;
-                DelayModel::new((0..workers).map(rate).map(shifted).collect())
+                (0..workers).map(rate).collect()
             }
         };
-        model.map_err(refused)
+        let shifted = |(shift, rate)| WorkerDelay::ShiftedExponential { shift, rate };
+        DelayModel::new(shifts.into_iter().zip(rates).map(shifted).collect()).map_err(refused)
     }
 
     /// The rates psi of all workers, as `straggler.rate` draws or lists them.
@@ -268,16 +269,7 @@ impl Config {
     /// # Errors
     /// As [`Self::delay_model`], whose rates they are.
     pub fn drawn_rates(&self) -> Result<Vec<f64>, ConfigError> {
-        let rate = |delay: &WorkerDelay| match delay {
-            WorkerDelay::ShiftedExponential { rate, .. } => Some(*rate),
-            _ => None,
-        };
-        Ok(self
-            .delay_model()?
-            .workers()
-            .iter()
-            .filter_map(rate)
-            .collect())
+        self.delay_model().map(|model| rates_of(&model))
     }
 
     /// A trace file: a line per iteration; a column per worker, or one for all. Columns stand between
@@ -352,6 +344,15 @@ impl Config {
     }
 }
 
+/// The rates of the workers that have one.
+fn rates_of(model: &DelayModel) -> Vec<f64> {
+    let rate = |delay: &WorkerDelay| match delay {
+        WorkerDelay::ShiftedExponential { rate, .. } => Some(*rate),
+        _ => None,
+    };
+    model.workers().iter().filter_map(rate).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -387,6 +388,13 @@ mod tests {
             drawn,
             rates(&config("straggler.rate = { uniform = [1, 2] }\nseed = 2"))
         );
+    }
+
+    #[test]
+    fn shifts_may_differ_from_worker_to_worker() {
+        let config = config("straggler = { rate = 2, shift = [0.5, 1, 0], deadline = 2 }");
+        let p = config.delay_model().unwrap().straggle_probabilities(2.0);
+        assert_eq!(p, [1.5, 1.0, 2.0].map(|left: f64| (-2.0 * left).exp()));
     }
 
     #[test]

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::{Origins, Place};
 use super::values::{
-    Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction, Decoding, DelayKind,
-    EmptyRound, Every, Feedback, Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method,
-    ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Ridge, Scaling, Schedule,
-    SchemeKind, StudyKind, StudyRates, TraceOrder, UnitSeconds,
+    Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction, DeadlineSeconds,
+    Decoding, DelayKind, EmptyRound, Every, Feedback, Graph, Inject, Injection, Labels, Loss,
+    MedianPlusMad, Method, ModelKind, Norm, OneOrMany, OptimizerKind, PlannedDeadline, Quantile,
+    Rates, Ridge, Scaling, Schedule, SchemeKind, StudyKind, StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -142,14 +142,14 @@ section! {
 section! {
     /// `[straggler]`: the delay model and what is done with it.
     StragglerLayer at "straggler" {
-        model: DelayKind, shift: f64, rate: Rates, trace: String, trace_order: TraceOrder, deadline: f64,
-        unit_seconds: UnitSeconds, inject: Inject, probabilities: OneOrMany,
+        model: DelayKind, shift: OneOrMany, rate: Rates, trace: String, trace_order: TraceOrder, bandwidth: OneOrMany,
+        deadline: PlannedDeadline, unit_seconds: UnitSeconds, inject: Inject, probabilities: OneOrMany,
     }
 }
 section! {
     /// `[deadline]`: how long a round waits for real stragglers.
     DeadlineLayer at "deadline" one of (seconds, quantile, median_plus_mad) {
-        seconds: f64, quantile: Quantile, median_plus_mad: MedianPlusMad,
+        seconds: DeadlineSeconds, quantile: Quantile, median_plus_mad: MedianPlusMad,
     }
 }
 section! {

@@ -4,7 +4,8 @@
 //! struct whose keys are all optional ([`layer`]), so that a mistake is reported with file, line and
 //! caret; then they are merged, remembering who set what ([`source`], [`origin`]); then the whole
 //! is checked and typed ([`resolve`], [`settings`]). An experiment file may also be a study of many
-//! ([`document`], [`study`]). [`planning`] turns it into what the other crates take.
+//! ([`document`], [`study`]). [`planning`] turns it into what the other crates take,
+//! and [`lateness`] says who is late how often.
 //!
 //! Paths in a configuration are relative to the working directory.
 
@@ -13,6 +14,7 @@ mod convert;
 mod document;
 mod effect;
 pub mod error;
+pub mod lateness;
 pub mod layer;
 pub mod origin;
 pub mod planning;

@@ -1,12 +1,16 @@
 //! From a configuration to a [`Plan`]: straggle probabilities, the model's size, the scheme's inputs.
 
 use cluster::Belief;
-use gradient_code::{Budget, PASSTHROUGH_BITS, Plan, PlanError, SchemeConfig, Setting};
+use gradient_code::{
+    Budget, DeadlineChoice, PASSTHROUGH_BITS, Plan, PlanError, SchemeConfig, Setting,
+};
 use gradient_codec::{Preset, Widths};
+use straggler::DelayModel;
 
 use super::error::ConfigError;
-use super::settings::{Config, Deadline};
-use super::values::{Inject, Scaling, UnitSeconds};
+use super::lateness::{self, Lateness};
+use super::settings::Config;
+use super::values::{PlannedDeadline, Scaling};
 
 /// All that a plan is made from; kept by the master, which plans again when workers are lost.
 #[derive(Clone, Debug)]
@@ -15,8 +19,15 @@ pub struct PlanInputs {
     pub seed: u64,
     /// n.
     pub partitions: usize,
-    /// p_i.
+    /// The deadline that is planned for, in the unit of the delay model; chosen where the configuration
+    /// asks for the best.
+    pub deadline: f64,
+    /// How the deadline was chosen, if it was.
+    pub choice: Option<DeadlineChoice>,
+    /// p_i, not counting the time of sending; 1 of a worker that the chosen deadline leaves out.
     pub straggle_probabilities: Vec<f64>,
+    /// p_i by the width of messages, where sending them counts.
+    pub lateness: Option<Lateness>,
     /// The quantizers, whose closed-form phi the design uses.
     pub preset: Preset,
     /// Coordinates of a message: l, or a block of it.
@@ -39,23 +50,28 @@ impl PlanInputs {
     /// The inputs for a model of `dimension` coordinates.
     ///
     /// # Errors
-    /// As [`straggle_probabilities`]; [`ConfigError::Pair`] if scheme and compressor do not go together.
+    /// As [`lateness::straggle_probabilities`] and [`lateness::choose`]; [`ConfigError::Pair`] if scheme
+    /// and compressor do not go together.
     pub fn new(config: &Config, dimension: usize) -> Result<Self, ConfigError> {
         config.pair(dimension).map_err(|reason| ConfigError::Pair {
             scheme: config.scheme.kind.to_string(),
             codec: config.codec_text(),
             reason,
         })?;
-        Ok(PlanInputs {
+        let message_len = message_len(config, dimension);
+        let mut inputs = PlanInputs {
             seed: config.seed,
             partitions: config.partitions,
-            straggle_probabilities: straggle_probabilities(config)?,
+            deadline: f64::NAN,
+            choice: None,
+            straggle_probabilities: Vec::new(),
+            lateness: None,
             preset: config.preset(),
-            message_len: message_len(config, dimension),
+            message_len,
             scheme: config.scheme.options.clone(),
             unbiased: config.sends_unbiased(),
             shrunk: config.codec.shrink && config.preset().unbiased(),
-            budget: budget(config, message_len(config, dimension)),
+            budget: budget(config, message_len),
             scaling: match config.budget.scaling {
                 Scaling::Fixed(eta) => gradient_code::Scaling::Factor(eta),
                 Scaling::Balanced(factor) => gradient_code::Scaling::Balanced(factor),
@@ -64,7 +80,39 @@ impl PlanInputs {
                 .optimizer
                 .two_track
                 .then_some(config.optimizer.lambda),
-        })
+        };
+        match config.straggler.deadline {
+            PlannedDeadline::Units(deadline) => {
+                let p = lateness::straggle_probabilities(config, Some(deadline))?;
+                inputs.deadline = deadline;
+                inputs.straggle_probabilities = p;
+                inputs.lateness = lateness::by_width(config, deadline, message_len)?;
+                Ok(inputs)
+            }
+            PlannedDeadline::Optimal => {
+                inputs.lateness = lateness::by_width(config, f64::NAN, message_len)?;
+                let choice = lateness::choose(config, &inputs)?;
+                let chosen = inputs.at(&config.delay_model()?, choice.best.deadline);
+                Ok(PlanInputs {
+                    choice: Some(choice),
+                    ..chosen
+                })
+            }
+        }
+    }
+
+    /// The same inputs for another deadline of the delay model. Workers that are never in time at it
+    /// (p_i = 1) are planned without.
+    pub fn at(&self, model: &DelayModel, deadline: f64) -> Self {
+        Self {
+            deadline,
+            straggle_probabilities: model.straggle_probabilities(deadline),
+            lateness: self.lateness.clone().map(|lateness| Lateness {
+                deadline,
+                ..lateness
+            }),
+            ..self.clone()
+        }
     }
 
     /// The plan that goes on when the workers in `dead` are lost; the first one when none is.
@@ -72,7 +120,7 @@ impl PlanInputs {
     /// # Errors
     /// As [`gradient_code::replan_without`].
     pub fn plan_without(&self, dead: &[usize]) -> Result<Plan, PlanError> {
-        self.plan_with(dead, &self.straggle_probabilities)
+        self.plan_with(dead, &self.straggle_probabilities, self.lateness.as_ref())
     }
 
     /// The plan for what a run has learnt of its workers.
@@ -80,14 +128,21 @@ impl PlanInputs {
     /// # Errors
     /// As [`gradient_code::replan_without`].
     pub fn replan(&self, belief: &Belief) -> Result<Plan, PlanError> {
-        let learnt = belief.probabilities.as_deref();
-        self.plan_with(
-            &belief.lost(),
-            learnt.unwrap_or(&self.straggle_probabilities),
-        )
+        match belief.probabilities.as_deref() {
+            // What was observed holds for the widths that were in use, and is taken as it is.
+            Some(learnt) => self.plan_with(&belief.lost(), learnt, None),
+            None => self.plan_without(&belief.lost()),
+        }
     }
 
-    fn plan_with(&self, dead: &[usize], probabilities: &[f64]) -> Result<Plan, PlanError> {
+    fn plan_with(
+        &self,
+        dead: &[usize],
+        probabilities: &[f64],
+        lateness: Option<&Lateness>,
+    ) -> Result<Plan, PlanError> {
+        let late = lateness
+            .map(|lateness| move |worker: usize, bits: u8| lateness.probability(worker, bits));
         let phi = |bits: u8| match self.preset.phi(bits, self.message_len) {
             // Shrinking by 1 + phi leaves phi / (1 + phi).
             phi if self.shrunk && phi > 0.0 => (1.0 + phi.recip()).recip(),
@@ -98,6 +153,7 @@ impl PlanInputs {
             straggle_probabilities: probabilities,
             phi: &phi,
             scaling: self.scaling,
+            by_width: late.as_ref().map(|late| late as &dyn Fn(usize, u8) -> f64),
             compressor_unbiased: self.unbiased,
             seed: self.seed,
         };
@@ -142,12 +198,31 @@ fn budget(config: &Config, dimension: usize) -> Budget {
 /// # Errors
 /// [`ConfigError::Probability`], or [`ConfigError::Plan`] for what the scheme cannot do.
 pub fn plan(config: &Config, dimension: usize) -> Result<Plan, ConfigError> {
-    PlanInputs::new(config, dimension)?
-        .plan_without(&[])
-        .map_err(|error| ConfigError::Plan {
-            scheme: config.scheme.kind.to_string(),
-            message: error.to_string(),
-        })
+    plan_of(config, &PlanInputs::new(config, dimension)?)
+}
+
+/// The plan of `config` from inputs that were made for it.
+///
+/// # Errors
+/// [`ConfigError::Plan`] for what the scheme cannot do.
+pub fn plan_of(config: &Config, inputs: &PlanInputs) -> Result<Plan, ConfigError> {
+    inputs.plan_without(&[]).map_err(|error| ConfigError::Plan {
+        scheme: config.scheme.kind.to_string(),
+        message: error.to_string(),
+    })
+}
+
+/// What to say when a first plan leaves workers out because they are never in time.
+pub fn left_out(plan: &Plan) -> Option<String> {
+    let never = |&i: &usize| plan.workers[i].straggle_probability == 1.0;
+    let workers: Vec<String> = (0..plan.k()).filter(never).map(|i| i.to_string()).collect();
+    (!workers.is_empty()).then(|| {
+        format!(
+            "planned without worker{} {}: never in time at this deadline",
+            if workers.len() == 1 { "" } else { "s" },
+            workers.join(", ")
+        )
+    })
 }
 
 /// What to say when the plan cannot spend the budget: no worker sends more than `budget.max_bits` bits per
@@ -156,7 +231,8 @@ pub fn plan(config: &Config, dimension: usize) -> Result<Plan, ConfigError> {
 pub fn shortfall(config: &Config, plan: &Plan) -> Option<String> {
     let total = config.total_bits()? as f64;
     let offered = plan.prediction.bits_per_coordinate_offered;
-    (config.quantizes() && offered < total * (1.0 - 1e-9)).then(|| {
+    // Where bits take time, some are better not spent.
+    (config.quantizes() && config.straggler.bandwidth.is_none() && offered < total * (1.0 - 1e-9)).then(|| {
         format!(
             "scheme {} spends {offered} of the {total} bits per coordinate of the budget: no worker sends more than \
              budget.max_bits = {} per coordinate of a message{}",
@@ -169,59 +245,6 @@ pub fn shortfall(config: &Config, plan: &Plan) -> Option<String> {
             }
         )
     })
-}
-
-/// p_i of every worker, for the design.
-///
-/// `straggler.probabilities` if set. Otherwise the delay model at the deadline, except for real
-/// stragglers (`inject = "none"`): with a quantile deadline every worker is late with 1 - q by
-/// construction; with a fixed one the model is asked at `seconds / unit_seconds`; with
-/// `median_plus_mad` it is asked at its own median plus k deviations where its unit is known, and
-/// otherwise every worker is late as if all had the same shifted exponential ([`like_one`]).
-///
-/// # Errors
-/// [`ConfigError::Probability`] for a p_i of 0 or 1; what [`Config::delay_model`] says.
-pub fn straggle_probabilities(config: &Config) -> Result<Vec<f64>, ConfigError> {
-    let straggler = &config.straggler;
-    let (probabilities, how) = if let Some(given) = &straggler.probabilities {
-        (given.expand(config.workers), "as given".to_owned())
-    } else {
-        let model = config.delay_model()?;
-        let deadline = match (straggler.inject, config.deadline, straggler.unit_seconds) {
-            (Inject::None, Deadline::Quantile(quantile), _) => {
-                return Ok(vec![1.0 - quantile.q; config.workers]);
-            }
-            (Inject::None, Deadline::MedianPlusMad(rule), UnitSeconds::Auto) => {
-                return Ok(vec![like_one(rule.k); config.workers]);
-            }
-            // Both are in proportion to the unit.
-            (Inject::None, Deadline::MedianPlusMad(rule), UnitSeconds::Fixed(_)) => {
-                model.pooled_quantile(0.5) + rule.k * model.pooled_deviation()
-            }
-            (Inject::None, Deadline::Seconds(seconds), UnitSeconds::Fixed(unit)) => seconds / unit,
-            _ => straggler.deadline,
-        };
-        let probabilities = model.straggle_probabilities(deadline);
-        (
-            probabilities,
-            format!("by the delay model at deadline {deadline}"),
-        )
-    };
-    match probabilities.iter().position(|p| !(*p > 0.0 && *p < 1.0)) {
-        Some(worker) => Err(ConfigError::Probability {
-            worker,
-            probability: probabilities[worker],
-            how,
-        }),
-        None => Ok(probabilities),
-    }
-}
-
-/// How often a worker is later than median + k median absolute deviations when all have the same shifted
-/// exponential, whichever: the median is `a + ln 2 / psi`, the deviation `asinh(1/2) / psi`, so that
-/// `p = exp(-ln 2 - k asinh(1/2)) = phi^-k / 2` with the golden ratio phi.
-fn like_one(k: f64) -> f64 {
-    0.5 * (-k * 0.5f64.asinh()).exp()
 }
 
 /// l where no file is needed to know it: as set, or by the model's own size.
@@ -324,49 +347,6 @@ mod tests {
                 plan.prediction.error_bound
             );
         }
-    }
-
-    #[test]
-    fn probabilities_follow_the_deadline_that_is_in_force() {
-        let base = "workers = 2\nbudget.mean_bits = 4\nstraggler.rate = 2\n";
-        let p = |text: &str| straggle_probabilities(&config(&format!("{base}{text}")));
-        let model = (-2.0f64 * (1.1 - 1.0)).exp();
-        assert_eq!(p("").unwrap(), [model; 2]);
-        assert_eq!(
-            p("straggler.probabilities = [0.25, 0.5]").unwrap(),
-            [0.25, 0.5]
-        );
-        let real = "straggler.inject = 'none'\n";
-        assert_eq!(
-            p(&format!("{real}deadline.quantile = {{ q = 0.75 }}")).unwrap(),
-            [0.25; 2]
-        );
-        let seconds = p(&format!(
-            "{real}deadline.seconds = 3\nstraggler.unit_seconds = 2"
-        ))
-        .unwrap();
-        assert_eq!(seconds, [(-2.0f64 * 0.5).exp(); 2]);
-        // Four deviations of one worker's delay: 1/2 of phi^-4, whatever the rate, so the model agrees.
-        let rule = format!("{real}deadline.median_plus_mad = {{ k = 4 }}\n");
-        let golden = (0.5 * ((1.0 + 5f64.sqrt()) / 2.0).powi(-4)).abs();
-        for text in ["", "straggler.unit_seconds = 3"] {
-            let found = p(&format!("{rule}{text}")).unwrap();
-            assert!(found.iter().all(|p| (p - golden).abs() < 1e-9), "{found:?}");
-        }
-        // With unequal workers only a model can say whose delays are in the tail.
-        let unequal = base.replace("rate = 2", "rate = [1, 8]");
-        let unequal = config(&format!("{unequal}{rule}straggler.unit_seconds = 3"));
-        let found = straggle_probabilities(&unequal).unwrap();
-        assert!(
-            matches!(found[..], [slow, fast] if slow > 0.1 && fast < 1e-3),
-            "{found:?}"
-        );
-        // exp(-2 x 999) is 0 in floating point.
-        let error = p("straggler.deadline = 1000").unwrap_err().to_string();
-        assert!(
-            error.contains("worker 0") && error.contains("is 0"),
-            "{error}"
-        );
     }
 
     /// Seven workers with messages of half the model and at most 16 bits: 56 of the 70 bits.

@@ -131,7 +131,7 @@ pub fn resolve(
         straggler: take!(merged, layer.straggler, "straggler" => Straggler {
             model, shift, rate, trace_order, deadline, unit_seconds, inject,
         }, trace: layer.straggler.trace.as_ref().map(PathBuf::from),
-           probabilities: layer.straggler.probabilities.clone()),
+           bandwidth: layer.straggler.bandwidth.clone(), probabilities: layer.straggler.probabilities.clone()),
         deadline: match (layer.deadline.seconds, layer.deadline.median_plus_mad) {
             (Some(seconds), _) => Deadline::Seconds(seconds),
             (None, Some(rule)) => Deadline::MedianPlusMad(rule),
@@ -160,21 +160,22 @@ fn workers(
     layer: &Layer,
     worker_ranks: Option<usize>,
 ) -> Result<usize, ConfigError> {
+    let length = |values: &Option<OneOrMany>| match values {
+        Some(OneOrMany::Many(values)) => Some(values.len()),
+        _ => None,
+    };
+    let straggler = &layer.straggler;
     let listed = [
         (
             "straggler.rate",
-            match &layer.straggler.rate {
+            match &straggler.rate {
                 Some(Rates::Many(rates)) => Some(rates.len()),
                 _ => None,
             },
         ),
-        (
-            "straggler.probabilities",
-            match &layer.straggler.probabilities {
-                Some(OneOrMany::Many(probabilities)) => Some(probabilities.len()),
-                _ => None,
-            },
-        ),
+        ("straggler.probabilities", length(&straggler.probabilities)),
+        ("straggler.shift", length(&straggler.shift)),
+        ("straggler.bandwidth", length(&straggler.bandwidth)),
     ];
     let workers = layer
         .workers

@@ -10,9 +10,9 @@ use super::layer::{
     StragglerLayer,
 };
 use super::values::{
-    CodecNorm, CodecPreset, DelayKind, EmptyRound, Every, Feedback, Inject, Injection, Labels,
-    Loss, MedianPlusMad, ModelKind, Norm, OneOrMany, OptimizerKind, Quantile, Rates, Scaling,
-    Schedule, SchemeKind, TraceOrder, UnitSeconds,
+    CodecNorm, CodecPreset, DeadlineSeconds, DelayKind, EmptyRound, Every, Feedback, Inject,
+    Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm, OneOrMany, OptimizerKind,
+    PlannedDeadline, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -275,16 +275,18 @@ pub struct Round {
 pub struct Straggler {
     /// The delay model.
     pub model: DelayKind,
-    /// Shortest delay.
-    pub shift: f64,
+    /// Shortest delay, of all or of every worker.
+    pub shift: OneOrMany,
     /// Psi.
     pub rate: Rates,
     /// File of measured delays.
     pub trace: Option<PathBuf>,
     /// How the file is walked.
     pub trace_order: TraceOrder,
+    /// Bits per unit of the model, of all or of every worker; `None`: sending takes no time.
+    pub bandwidth: Option<OneOrMany>,
     /// Tau, in the model's unit.
-    pub deadline: f64,
+    pub deadline: PlannedDeadline,
     /// The model's unit.
     pub unit_seconds: UnitSeconds,
     /// What is done with the model.
@@ -297,7 +299,7 @@ pub struct Straggler {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Deadline {
     /// Always this long.
-    Seconds(f64),
+    Seconds(DeadlineSeconds),
     /// From the history of arrivals.
     Quantile(Quantile),
     /// From the history of arrivals, but not from a minority of very late ones.
@@ -391,10 +393,11 @@ impl Config {
             },
             straggler: StragglerLayer {
                 model: Some(self.straggler.model),
-                shift: Some(self.straggler.shift),
+                shift: Some(self.straggler.shift.clone()),
                 rate: Some(self.straggler.rate.clone()),
                 trace: self.straggler.trace.as_deref().map(text),
                 trace_order: Some(self.straggler.trace_order),
+                bandwidth: self.straggler.bandwidth.clone(),
                 deadline: Some(self.straggler.deadline),
                 unit_seconds: Some(self.straggler.unit_seconds),
                 inject: Some(self.straggler.inject),

@@ -15,7 +15,10 @@ pub use gradient_code::schemes::{
 };
 pub use inject::Injection;
 pub use scheme_kind::SchemeKind;
-pub use shapes::{Every, MedianPlusMad, OneOrMany, Quantile, Rates, Scaling, UnitSeconds};
+pub use shapes::{
+    DeadlineSeconds, Every, MedianPlusMad, OneOrMany, PlannedDeadline, Quantile, Rates, Scaling,
+    UnitSeconds,
+};
 
 /// An enum whose variants are written as words in TOML and on the command line.
 macro_rules! words {

@@ -2,20 +2,24 @@
 
 use cluster::{DeadlinePolicy, EmptyRound, Every, Limits, Settings, Straggling, Tolerance, Unit};
 
+use crate::config::planning::PlanInputs;
 use crate::config::settings::Deadline;
 use crate::config::values::{
-    EmptyRound as EmptyRoundValue, Every as EveryValue, Inject, UnitSeconds,
+    DeadlineSeconds, EmptyRound as EmptyRoundValue, Every as EveryValue, Inject, UnitSeconds,
 };
 use crate::config::{Config, ConfigError};
 
-/// The rules of a run in real time.
+/// The rules of a run in real time, at the deadline that `inputs` were made for.
 ///
 /// # Errors
 /// What the delay model says.
-pub fn rules(config: &Config) -> Result<Settings, ConfigError> {
+pub fn rules(config: &Config, inputs: &PlanInputs) -> Result<Settings, ConfigError> {
     let straggling = match config.straggler.inject {
         Inject::None => Straggling::Real(match config.deadline {
-            Deadline::Seconds(seconds) => DeadlinePolicy::Fixed { seconds },
+            Deadline::Seconds(DeadlineSeconds::Fixed(seconds)) => DeadlinePolicy::Fixed { seconds },
+            Deadline::Seconds(DeadlineSeconds::Planned) => DeadlinePolicy::Fixed {
+                seconds: inputs.deadline * unit_seconds(config),
+            },
             Deadline::Quantile(quantile) => DeadlinePolicy::Quantile {
                 q: quantile.q,
                 factor: quantile.factor,
@@ -30,13 +34,14 @@ pub fn rules(config: &Config) -> Result<Settings, ConfigError> {
         }),
         Inject::Delay => Straggling::Delay {
             model: config.delay_model()?,
-            deadline: config.straggler.deadline,
+            deadline: inputs.deadline,
+            bandwidth: bandwidth(config),
             unit: match config.straggler.unit_seconds {
                 UnitSeconds::Fixed(seconds) => Unit::Seconds(seconds),
                 UnitSeconds::Auto => Unit::Measured,
             },
         },
-        Inject::Erase => erase(config)?,
+        Inject::Erase => erase(config, inputs)?,
     };
     Ok(with(config, straggling))
 }
@@ -46,18 +51,16 @@ pub fn rules(config: &Config) -> Result<Settings, ConfigError> {
 ///
 /// # Errors
 /// What the delay model says.
-pub fn virtual_rules(config: &Config) -> Result<Settings, ConfigError> {
-    Ok(with(config, erase(config)?))
+pub fn virtual_rules(config: &Config, inputs: &PlanInputs) -> Result<Settings, ConfigError> {
+    Ok(with(config, erase(config, inputs)?))
 }
 
-fn erase(config: &Config) -> Result<Straggling, ConfigError> {
+fn erase(config: &Config, inputs: &PlanInputs) -> Result<Straggling, ConfigError> {
     Ok(Straggling::Erase {
         model: config.delay_model()?,
-        deadline: config.straggler.deadline,
-        unit_seconds: match config.straggler.unit_seconds {
-            UnitSeconds::Fixed(seconds) => seconds,
-            UnitSeconds::Auto => 1.0,
-        },
+        deadline: inputs.deadline,
+        bandwidth: bandwidth(config),
+        unit_seconds: unit_seconds(config),
     })
 }
 
@@ -68,6 +71,20 @@ pub(super) fn every(value: EveryValue) -> Every {
         EveryValue::Steps(steps) => Every::Steps(steps),
         EveryValue::Seconds(seconds) => Every::Seconds(seconds),
     }
+}
+
+/// Seconds of the delay model's unit; 1 where only its name matters.
+fn unit_seconds(config: &Config) -> f64 {
+    match config.straggler.unit_seconds {
+        UnitSeconds::Fixed(seconds) => seconds,
+        UnitSeconds::Auto => 1.0,
+    }
+}
+
+/// Bits per unit of every worker; none where sending takes no time.
+fn bandwidth(config: &Config) -> Option<Vec<f64>> {
+    let bandwidth = config.straggler.bandwidth.as_ref()?;
+    Some(bandwidth.expand(config.workers))
 }
 
 fn with(config: &Config, straggling: Straggling) -> Settings {

@@ -19,6 +19,7 @@ pub struct Recorder {
     offered: u64,
     received: u64,
     late: u64,
+    seconds: f64,
     /// Since the last position.
     relative_error: Mean,
     decoder_norm: Mean,
@@ -58,6 +59,7 @@ impl Recorder {
             offered: 0,
             received: 0,
             late: 0,
+            seconds: 0.0,
             relative_error: Mean::default(),
             decoder_norm: Mean::default(),
             warnings: vec![],
@@ -107,6 +109,7 @@ impl Journal for Recorder {
         self.offered += row.bits_up_offered;
         self.received += row.bits_up;
         self.late += row.late;
+        self.seconds += row.seconds_virtual;
         self.relative_error.add(row.relative_error);
     }
 
@@ -123,6 +126,7 @@ impl Journal for Recorder {
             ("bits_up_offered", self.offered as f64),
             ("bits_up", self.received as f64),
             ("late", self.late as f64),
+            ("seconds_virtual", self.seconds),
             ("relative_error", relative_error),
             ("decoder_norm", decoder_norm),
         ] {

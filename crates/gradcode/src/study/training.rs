@@ -1,8 +1,6 @@
 //! One run of the training loop, in process and in virtual time, with its results in memory.
 
-use cluster::{
-    Belief, InProcess, Master, Parts, Probe, ProbeParts, RunError, Signals, Tolerance,
-};
+use cluster::{Belief, InProcess, Master, Parts, Probe, ProbeParts, RunError, Signals, Tolerance};
 use gradient_code::Plan;
 use learner::{Cached, Learner, LearnerError};
 use run_log::study::Outcome as RunOutcome;
@@ -41,16 +39,17 @@ fn steps(config: &Config) -> Vec<u64> {
 /// # Errors
 /// What is wrong with settings, files or devices. Divergence is a result.
 pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Option<Findings>> {
-    let mut settings = virtual_rules(config)?;
+    let mut learner = build_learner(config, 0, 1)?;
+    let inputs = PlanInputs::new(config, learner.dimension())?;
+    let mut settings = virtual_rules(config, &inputs)?;
     if config.inject.is_empty() {
         // Every worker is honest here, and one that sends too much shows what the scheme does.
         settings.tolerance = Tolerance::ANYTHING;
         settings.limits.refuse = 0.0;
     }
-    let mut learner = build_learner(config, 0, 1)?;
-    let inputs = PlanInputs::new(config, learner.dimension())?;
     let plan = first_plan(&inputs)?;
     let mut facts = facts(&plan);
+    facts.push(("planned_deadline".into(), inputs.deadline));
     facts.push(("dimension".into(), learner.dimension() as f64));
     let json = serde_json::to_string(&plan).ok();
 

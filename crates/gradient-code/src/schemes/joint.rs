@@ -5,8 +5,12 @@
 //! 23-24), which fixes `c_i = 1 / h_i` and with them the row sums (Theorem 1) and the code (eq 22). With
 //! `wt_i = (1 - p_i) w_i = 1` the coefficients `a_ij` are the effective weights `alpha_i^j`; the paper
 //! draws `wt_i` at random, which changes nothing in law and risks tiny divisors.
+//!
+//! Where wider messages arrive later, `h_i(z) = (1 - p_i(z)) / (p_i(z) + phi(z))` is still one table per
+//! worker, and the same allocators find the best bits. More bits may then be worse, so the budget is
+//! what may be spent at most.
 
-use bit_allocation::{Problem, allocate, utility};
+use bit_allocation::{Problem, allocate, allocate_within, utility};
 
 use super::allows::unbiased_or_feedback;
 use super::{CompressorTraits, Scheme, SchemeConfig};
@@ -42,12 +46,12 @@ impl Scheme for Joint {
     ) -> Result<Design, PlanError> {
         let k = setting.straggle_probabilities.len();
         let alive = setting.alive();
-        let p = super::probabilities_of(&alive, setting, self.name())?;
+        super::probabilities_of(&alive, setting, self.name())?;
         let required = if config.allow_idle { 1 } else { alive.len() };
         let total_bits = budget.usable(alive.len(), required)?;
 
         let eta = setting.scaling.eta(
-            &p,
+            &setting.reference_probabilities(&alive, total_bits),
             total_bits as f64 / alive.len() as f64,
             budget.min_bits,
             budget.max_bits,
@@ -58,17 +62,22 @@ impl Scheme for Joint {
         for bits in widths.clone() {
             setting.checked_variance(bits)?;
         }
-        let tables = utility::tables(&p, &phi, widths, config.allow_idle)?;
-        let allocation = allocate(&Problem { tables, total_bits }, config.method)?;
+        let late = |worker: usize, bits| setting.probability(alive[worker], bits);
+        let tables = utility::tables_by_width(alive.len(), &late, &phi, widths, config.allow_idle)?;
+        let problem = Problem { tables, total_bits };
+        let allocation = match setting.by_width {
+            None => allocate(&problem, config.method)?,
+            Some(_) => allocate_within(&problem, config.method)?,
+        };
 
-        let utilities: Vec<f64> = p
+        let utilities: Vec<f64> = alive
             .iter()
             .zip(&allocation.bits)
-            .map(|(&p, &bits)| {
+            .map(|(&worker, &bits)| {
                 if bits == 0 {
                     0.0
                 } else {
-                    utility::joint(p, phi(bits))
+                    utility::joint(setting.probability(worker, bits), phi(bits))
                 }
             })
             .collect();

@@ -38,7 +38,10 @@ impl Scheme for Osgc {
         let alive = setting.alive();
         let p = super::probabilities_of(&alive, setting, self.name())?;
         let total_bits = budget.usable(alive.len(), alive.len())?;
-        let bits = equal_bits(&p, total_bits);
+        let bits = equal_bits(
+            &setting.reference_probabilities(&alive, total_bits),
+            total_bits,
+        );
 
         let utilities: Vec<f64> = p.iter().map(|p| (1.0 - p) / p).collect();
         let row_sums = overlap::optimal_row_sums(&utilities, n)?;

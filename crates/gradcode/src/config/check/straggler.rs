@@ -3,7 +3,9 @@
 use super::super::error::ConfigError;
 use super::super::resolve::Merged;
 use super::super::settings::{Config, Deadline};
-use super::super::values::{DelayKind, Inject, OneOrMany, Rates, UnitSeconds};
+use super::super::values::{
+    DeadlineSeconds, DelayKind, Inject, OneOrMany, PlannedDeadline, Rates, UnitSeconds,
+};
 use super::{Checked, non_negative, positive, require};
 
 pub(super) fn straggler(config: &Config, merged: &Merged) -> Checked {
@@ -11,15 +13,19 @@ pub(super) fn straggler(config: &Config, merged: &Merged) -> Checked {
     require(
         merged,
         "straggler.shift",
-        non_negative(straggler.shift),
-        "must be a number, at least 0",
+        all(&straggler.shift, non_negative),
+        "must be a number, at least 0, or one for every worker",
     )?;
     require(
         merged,
-        "straggler.deadline",
-        positive(straggler.deadline),
-        "must be a number above 0",
+        "straggler.bandwidth",
+        straggler
+            .bandwidth
+            .as_ref()
+            .is_none_or(|values| all(values, positive)),
+        "must be a number above 0, or one for every worker, in bits per unit of the delay model",
     )?;
+    planned_deadline(config, merged)?;
     let rates = match &straggler.rate {
         Rates::One(rate) => positive(*rate),
         Rates::Many(rates) => !rates.is_empty() && rates.iter().all(|rate| positive(*rate)),
@@ -59,24 +65,24 @@ pub(super) fn straggler(config: &Config, merged: &Merged) -> Checked {
             return Err(merged.invalid("straggler.probabilities", valid));
         }
     }
-    let shifted =
-        straggler.model == DelayKind::ShiftedExponential && straggler.inject != Inject::None;
-    if shifted && straggler.deadline <= straggler.shift {
-        return Err(merged.invalid(
-            "straggler.deadline",
-            format!(
-                "nobody would ever be in time (every p_i = 1); must be above straggler.shift = {}",
-                straggler.shift
-            ),
-        ));
-    }
     match config.deadline {
-        Deadline::Seconds(seconds) => {
+        Deadline::Seconds(DeadlineSeconds::Planned) => {
+            if straggler.inject == Inject::None && straggler.unit_seconds == UnitSeconds::Auto {
+                return Err(merged.conflict(
+                    "deadline.seconds",
+                    "straggler.unit_seconds",
+                    "straggler.deadline counts in units of the delay model: give straggler.unit_seconds, as \
+                     `gradcode calibrate` does",
+                ));
+            }
+            Ok(())
+        }
+        Deadline::Seconds(DeadlineSeconds::Fixed(seconds)) => {
             require(
                 merged,
                 "deadline.seconds",
                 positive(seconds),
-                "must be a number above 0",
+                "must be a number above 0, or \"planned\"",
             )?;
             let unit_known =
                 straggler.unit_seconds != UnitSeconds::Auto || straggler.probabilities.is_some();
@@ -106,4 +112,56 @@ pub(super) fn straggler(config: &Config, merged: &Merged) -> Checked {
             "needs k of at least 0 and a window of at least 1 report",
         ),
     }
+}
+
+fn all(values: &OneOrMany, valid: fn(f64) -> bool) -> bool {
+    match values {
+        OneOrMany::One(value) => valid(*value),
+        OneOrMany::Many(values) => values.iter().all(|value| valid(*value)),
+    }
+}
+
+/// `straggler.deadline`, and whether it can be chosen.
+fn planned_deadline(config: &Config, merged: &Merged) -> Checked {
+    const KEY: &str = "straggler.deadline";
+    let straggler = &config.straggler;
+    let PlannedDeadline::Units(deadline) = straggler.deadline else {
+        if straggler.probabilities.is_some() {
+            return Err(merged.conflict(
+                KEY,
+                "straggler.probabilities",
+                "a deadline can only be chosen by a delay model, which says how often workers miss it; leave the \
+                 probabilities out, or set a number",
+            ));
+        }
+        let planned = config.deadline == Deadline::Seconds(DeadlineSeconds::Planned);
+        if straggler.inject == Inject::None && !planned {
+            return Err(merged.conflict(
+                KEY,
+                "straggler.inject",
+                "real stragglers are held against [deadline]: set deadline.seconds = \"planned\" to hold them against \
+                 the deadline chosen here",
+            ));
+        }
+        return Ok(());
+    };
+    require(
+        merged,
+        KEY,
+        positive(deadline),
+        "must be a number above 0, or \"optimal\"",
+    )?;
+    let shifted =
+        straggler.model == DelayKind::ShiftedExponential && straggler.inject != Inject::None;
+    let shifts = straggler.shift.expand(config.workers);
+    let least = shifts.into_iter().fold(f64::INFINITY, f64::min);
+    if shifted && deadline <= least {
+        return Err(merged.invalid(
+            KEY,
+            format!(
+                "nobody would ever be in time (every p_i = 1); must be above straggler.shift = {least}"
+            ),
+        ));
+    }
+    Ok(())
 }

@@ -70,6 +70,34 @@ pub enum UnitSeconds {
     Auto,
 }
 
+/// `straggler.deadline`: the deadline that the code is planned for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PlannedDeadline {
+    /// In the delay model's unit.
+    Units(f64),
+    /// The one whose plan promises most per second.
+    Optimal,
+}
+
+impl PlannedDeadline {
+    /// The number, if it is one.
+    pub fn units(self) -> Option<f64> {
+        match self {
+            PlannedDeadline::Units(units) => Some(units),
+            PlannedDeadline::Optimal => None,
+        }
+    }
+}
+
+/// `deadline.seconds`: a fixed deadline for real stragglers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DeadlineSeconds {
+    /// This long.
+    Fixed(f64),
+    /// As long as the code is planned for.
+    Planned,
+}
+
 /// `deadline.quantile`: a deadline from the history of arrivals.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -305,6 +333,36 @@ impl<'de> Deserialize<'de> for Every {
     }
 }
 
+impl<'de> Deserialize<'de> for PlannedDeadline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_of(
+            deserializer,
+            "a number or \"optimal\"",
+            &[],
+            |raw| match raw {
+                Raw::Number(value) => Some(PlannedDeadline::Units(value)),
+                Raw::Word(word) if word == "optimal" => Some(PlannedDeadline::Optimal),
+                _ => None,
+            },
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for DeadlineSeconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_of(
+            deserializer,
+            "a number of seconds or \"planned\"",
+            &[],
+            |raw| match raw {
+                Raw::Number(value) => Some(DeadlineSeconds::Fixed(value)),
+                Raw::Word(word) if word == "planned" => Some(DeadlineSeconds::Planned),
+                _ => None,
+            },
+        )
+    }
+}
+
 impl<'de> Deserialize<'de> for UnitSeconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         one_of(
@@ -369,6 +427,24 @@ impl Serialize for Every {
     }
 }
 
+impl Serialize for PlannedDeadline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            PlannedDeadline::Units(units) => serializer.serialize_f64(*units),
+            PlannedDeadline::Optimal => serializer.serialize_str("optimal"),
+        }
+    }
+}
+
+impl Serialize for DeadlineSeconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            DeadlineSeconds::Fixed(seconds) => serializer.serialize_f64(*seconds),
+            DeadlineSeconds::Planned => serializer.serialize_str("planned"),
+        }
+    }
+}
+
 impl Serialize for UnitSeconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -421,6 +497,10 @@ mod tests {
         round_trip("\"never\"", Every::Never);
         round_trip("\"auto\"", UnitSeconds::Auto);
         round_trip("0.25", UnitSeconds::Fixed(0.25));
+        round_trip("\"optimal\"", PlannedDeadline::Optimal);
+        round_trip("1.5", PlannedDeadline::Units(1.5));
+        round_trip("\"planned\"", DeadlineSeconds::Planned);
+        round_trip("0.5", DeadlineSeconds::Fixed(0.5));
         round_trip("0.5", Ridge::Value(0.5));
         round_trip("\"noise\"", Ridge::Noise);
     }
@@ -450,6 +530,14 @@ mod tests {
                 "both `",
             ),
             (read::<UnitSeconds>("\"fast\"").unwrap_err(), "\"auto\""),
+            (
+                read::<PlannedDeadline>("\"best\"").unwrap_err(),
+                "\"optimal\"",
+            ),
+            (
+                read::<DeadlineSeconds>("\"plan\"").unwrap_err(),
+                "\"planned\"",
+            ),
             (read::<Ridge>("\"loud\"").unwrap_err(), "\"noise\""),
             (
                 read::<OneOrMany>("[0.1, \"x\"]").unwrap_err(),

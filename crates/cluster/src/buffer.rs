@@ -34,6 +34,12 @@ impl Buffer {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes]
     }
 
+    /// The content as `f32`s, writable.
+    pub fn f32s_mut(&mut self) -> &mut [f32] {
+        let whole = self.bytes / 4 * 4;
+        bytemuck::cast_slice_mut(&mut self.bytes_mut()[..whole])
+    }
+
     /// The content as `f32`s; a trailing partial value is left out.
     pub fn f32s(&self) -> &[f32] {
         bytemuck::cast_slice(&self.bytes()[..self.bytes / 4 * 4])

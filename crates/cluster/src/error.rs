@@ -116,6 +116,14 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// The model cannot be sent in the form that was chosen.
+    #[error("failed to send the model of iteration {iteration} as an update: {source}")]
+    Publish {
+        /// The iteration.
+        iteration: u64,
+        /// Why.
+        source: crate::downlink::PublishError,
+    },
     /// The checkpoint cannot be used.
     #[error("failed to {0}")]
     Checkpoint(#[from] checkpoint::CheckpointError),

@@ -9,7 +9,8 @@
 //! late gradient never crosses the wire and its worker is free for the newest model; a worker that
 //! is still busy when a round opens is not sent that round's model and counts as late.
 
-use crate::buffer::{Buffer, Parameters};
+use crate::buffer::Buffer;
+use crate::downlink::Model;
 use crate::error::RunError;
 use crate::estimate::Refusal;
 use crate::master::Master;
@@ -19,7 +20,6 @@ use crate::transport::Event;
 use gradient_codec::FrameError;
 use run_log::IterationRow;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A round that is open.
@@ -62,11 +62,7 @@ impl Master<'_> {
     /// first late one instead of spinning through empty rounds.
     ///
     /// `None` when the run is told to stop meanwhile.
-    pub(crate) fn open_round(
-        &mut self,
-        t: u64,
-        beta: &Arc<Parameters>,
-    ) -> Result<Option<Round>, RunError> {
+    pub(crate) fn open_round(&mut self, t: u64, beta: &Model) -> Result<Option<Round>, RunError> {
         self.give_up_silent(t)?;
         if !self.wait_for_an_idle_worker(t)? {
             return Ok(None);
@@ -84,7 +80,7 @@ impl Master<'_> {
         if self.clockwork.calibration_rounds() == 0 {
             return Ok(());
         }
-        let beta = Arc::new(Parameters(self.parameters().to_vec()));
+        let beta = self.publish_model(self.first)?;
         for c in 0..self.clockwork.calibration_rounds() {
             let timing = self.clockwork.calibration();
             let mut round = self.ask(c, timing, &beta, true)?;
@@ -118,7 +114,7 @@ impl Master<'_> {
         &mut self,
         t: u64,
         timing: RoundTiming,
-        beta: &Arc<Parameters>,
+        beta: &Model,
         calibration: bool,
     ) -> Result<Round, RunError> {
         self.sequence += 1;

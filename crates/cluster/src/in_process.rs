@@ -8,6 +8,7 @@
 //! never heard of again, and one that is frozen is delayed.
 
 use crate::buffer::{Buffer, Parameters};
+use crate::downlink::Model;
 use crate::error::TransportError;
 use crate::faults::{FaultKind, Injected, Phase};
 use crate::memory::Memory;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 /// All workers of a run in the master's own process.
 pub struct InProcess {
     engine: Engine,
+    /// Per worker: the model it was sent last.
+    known: HashMap<u32, u64>,
     /// Virtual seconds since the start.
     clock: f64,
     /// What is to happen, by its virtual time; a counter breaks ties in the order of planning.
@@ -64,6 +67,7 @@ impl InProcess {
     pub fn new(engine: Engine) -> Self {
         Self {
             engine,
+            known: HashMap::new(),
             clock: 0.0,
             agenda: BTreeMap::new(),
             planned: 0,
@@ -160,9 +164,11 @@ impl Transport for InProcess {
         false
     }
 
-    fn start(&mut self, task: Task, parameters: &Arc<Parameters>) -> Result<(), TransportError> {
+    fn start(&mut self, task: Task, model: &Model) -> Result<(), TransportError> {
         // What a rank of its own would be sent.
-        self.traffic.down += (CONTROL_BYTES + (**parameters).as_ref().len()) as u64;
+        let known = self.known.insert(task.worker, model.version);
+        let bytes = model.bytes(&model.delivery(known));
+        self.traffic.down += (CONTROL_BYTES + bytes) as u64;
         let injected = self.engine.faults().of(&task);
         if self.falls_silent(task.worker, Phase::Compute, &injected) {
             return Ok(());
@@ -172,7 +178,7 @@ impl Transport for InProcess {
         let takes = if late { 0.0 } else { task.injected_delay };
         // As over MPI, where the drawn delay is the least that a task takes.
         let due = self.clock + takes.max(injected.pause(Phase::Compute));
-        self.plan(due, Due::Report(task, parameters.clone()));
+        self.plan(due, Due::Report(task, model.values.clone()));
         Ok(())
     }
 

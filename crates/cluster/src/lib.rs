@@ -10,6 +10,7 @@
 mod blocks;
 mod buffer;
 mod deadline;
+mod downlink;
 mod error;
 mod estimate;
 mod expected;
@@ -36,6 +37,7 @@ mod worker;
 
 pub use buffer::{Buffer, Parameters};
 pub use deadline::DeadlinePolicy;
+pub use downlink::{Downlink, Model, PublishError, Receiver};
 pub use error::{RunError, TransportError};
 pub use faults::{Fault, FaultKind, Faults, Phase};
 pub use guard::caught;

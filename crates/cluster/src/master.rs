@@ -8,7 +8,7 @@
 //! The division by n makes the step one on the average gradient, as in the authors' runs. The loop
 //! is the same over MPI and in process; only the [`Transport`] differs.
 
-use crate::buffer::Parameters;
+use crate::downlink::{Model, Publisher};
 use crate::error::RunError;
 use crate::estimate::Estimate;
 use crate::expected::Messages;
@@ -25,7 +25,6 @@ use gradient_code::{Decoder, Plan};
 use learner::optimizer::{clip_scale, gradient_norm};
 use learner::{Learner, LearnerError, Metric, Optimizer, learning_rate};
 use run_log::IterationRow;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Receives what a run produces, as it happens.
@@ -101,8 +100,7 @@ pub struct Master<'a> {
     pub(crate) norms: Norms,
     /// beta_t.
     pub(crate) parameters: Vec<f32>,
-    /// Buffers that parameters are sent from; one is free once no send holds it.
-    published: Vec<Arc<Parameters>>,
+    pub(crate) publisher: Publisher,
     /// Rounds opened so far, calibration included.
     pub(crate) sequence: u64,
     /// The first iteration of this run: 0, or where it was resumed.
@@ -181,6 +179,12 @@ impl<'a> Master<'a> {
             workers,
         );
         clockwork.messages(messages.all_payload_bits());
+        let settings = parts.settings;
+        let mut publisher = Publisher::new(settings.downlink, dimension, settings.seed)
+            .map_err(|error| RunError::Replan(error.to_string()))?;
+        if let Some(resume) = &mut parts.resume {
+            publisher.restore(std::mem::take(&mut resume.shadow));
+        }
         Ok(Self {
             settings: parts.settings,
             transport: parts.transport,
@@ -197,7 +201,7 @@ impl<'a> Master<'a> {
             offences: Offences::new(workers),
             norms: Norms::default(),
             plan: parts.plan,
-            published: Vec::new(),
+            publisher,
             sequence: 0,
             first,
             empty_rounds,
@@ -243,7 +247,7 @@ impl<'a> Master<'a> {
             let traffic = self.transport.traffic();
             let mut row = IterationRow::new(t, self.plan.workers.len());
 
-            let beta = self.publish_parameters();
+            let beta = self.publish_model(t)?;
             let Some(round) = self.open_round(t, &beta)? else {
                 return self.stop(t, metrics);
             }; // beta_t to every idle worker
@@ -395,21 +399,15 @@ impl<'a> Master<'a> {
         Ok(metrics)
     }
 
-    /// The current parameters in a buffer of their own, which sends may outlive the step with.
-    pub(crate) fn publish_parameters(&mut self) -> Arc<Parameters> {
-        let free = self
-            .published
-            .iter_mut()
-            .position(|buffer| Arc::get_mut(buffer).is_some());
-        if let Some(k) = free
-            && let Some(buffer) = Arc::get_mut(&mut self.published[k])
-        {
-            buffer.0.copy_from_slice(&self.parameters);
-            return self.published[k].clone();
-        }
-        let buffer = Arc::new(Parameters(self.parameters.clone()));
-        self.published.push(buffer.clone());
-        buffer
+    /// The model of iteration `t` as the workers are sent it.
+    pub(crate) fn publish_model(&mut self, t: u64) -> Result<Model, RunError> {
+        let (publisher, parameters) = (&mut self.publisher, &self.parameters);
+        let (model, moved) = beside(self.transport, || publisher.publish(parameters, t));
+        moved?;
+        model.map_err(|source| RunError::Publish {
+            iteration: t,
+            source,
+        })
     }
 
     fn count_empty(&mut self, t: u64, deadline: f64) -> Result<(), RunError> {

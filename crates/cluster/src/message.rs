@@ -34,13 +34,12 @@ pub struct Task {
 /// What the master tells a worker's rank.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Order {
-    /// Compute a coded gradient, at the parameters that follow or, when `parameters_bytes` is 0,
-    /// at those sent last.
+    /// Compute a coded gradient.
     Compute {
         /// What to compute.
         task: Task,
-        /// Length of the parameters that follow.
-        parameters_bytes: u64,
+        /// At which parameters.
+        at: At,
     },
     /// The answer to a header: send the frame, or drop it.
     Verdict {
@@ -79,6 +78,32 @@ pub enum Order {
     KeepAlive,
     /// The run is over.
     Stop(Ending),
+}
+
+/// The parameters that a task is computed at, and what of them follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum At {
+    /// Those sent last.
+    Last,
+    /// These, as f32.
+    Whole {
+        /// Their length.
+        bytes: u64,
+    },
+    /// These, as bfloat16.
+    Halves {
+        /// Their length.
+        bytes: u64,
+    },
+    /// Those sent last and the updates that follow.
+    Updated {
+        /// The iteration that the first update is of; each later one is of the next.
+        first: u64,
+        /// How many.
+        count: u32,
+        /// Length of each.
+        bytes: u64,
+    },
 }
 
 /// How a run ends for the workers' ranks.
@@ -192,7 +217,11 @@ mod tests {
         };
         let order = Order::Compute {
             task,
-            parameters_bytes: u64::MAX,
+            at: At::Updated {
+                first: u64::MAX,
+                count: u32::MAX,
+                bytes: u64::MAX,
+            },
         };
         assert_eq!(decode::<Order>(&encode(&order)), Some(order));
         let header = Header {

@@ -1,6 +1,7 @@
 //! The error of the decoded gradient where the model stands still: what a scheme and a compressor do
 //! to one full gradient, measured through the same rounds that train.
 
+use crate::downlink::Downlink;
 use crate::error::RunError;
 use crate::in_process::InProcess;
 use crate::master::{Belief, Journal, Master, Parts};
@@ -79,6 +80,7 @@ pub fn probe(parts: ProbeParts<'_>) -> Result<Probe, RunError> {
     let gradients = gradients.map_err(failed)?;
     let settings = Settings {
         error_feedback: None,
+        downlink: Downlink::F32,
         relative_error_every: 0,
         // What is measured is the scheme.
         limits: Limits {
@@ -110,7 +112,7 @@ pub fn probe(parts: ProbeParts<'_>) -> Result<Probe, RunError> {
         resume: None,
     })?;
     master.begin()?;
-    let beta = master.publish_parameters();
+    let beta = master.publish_model(0)?;
     for r in 0..parts.rounds {
         let mut row = IterationRow::new(r, plan.workers.len());
         // Nobody tells a probe to stop.

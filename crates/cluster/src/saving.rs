@@ -5,7 +5,7 @@ use crate::master::Master;
 use crate::memory::Memory;
 use crate::settings::Every;
 use crate::snapshot::{
-    BETA, CONFIG, MasterState, OPTIMIZER, PARAMETERS, RESIDUAL, Resume, STATE, memory_file,
+    BETA, CONFIG, MasterState, OPTIMIZER, PARAMETERS, RESIDUAL, Resume, SHADOW, STATE, memory_file,
 };
 use crate::transport::{Event, beside};
 use checkpoint::{CheckpointError, Store};
@@ -102,6 +102,8 @@ impl Master<'_> {
         }
         self.journal.plan(self.first, &self.plan, &self.plan_reason);
         self.clockwork.restore(&resume.state.times);
+        self.offences = resume.state.offences.clone();
+        self.norms = resume.state.norms.clone();
         if !resume.state.lost.is_empty() {
             let lost: Vec<String> = resume
                 .state
@@ -182,6 +184,10 @@ impl Master<'_> {
         }
         let parameters = &self.parameters;
         write!(|| draft.vectors(PARAMETERS, &[(BETA, parameters)]));
+        let shadow = self.publisher.shadow();
+        if !shadow.is_empty() {
+            write!(|| draft.vectors(SHADOW, &[(BETA, shadow)]));
+        }
         let optimizer = self.optimizer.state();
         let vectors = optimizer.vectors.iter();
         let vectors: Vec<(&str, &[f32])> = vectors.map(|(name, v)| (&**name, &**v)).collect();
@@ -203,6 +209,8 @@ impl Master<'_> {
             plan: self.plan.clone(),
             plan_reason: self.plan_reason.clone(),
             lost: self.roster.lost().to_vec(),
+            offences: self.offences.clone(),
+            norms: self.norms.clone(),
             times: self.clockwork.times(),
             optimizer: optimizer.kind,
             optimizer_steps: optimizer.step,

@@ -1,5 +1,6 @@
 //! How a run is conducted: everything the master's loop needs beside the plan, as plain values.
 
+use crate::downlink::Downlink;
 use crate::memory::{ErrorFeedback, OnStraggling};
 use crate::norms::Limits;
 use crate::offences::Tolerance;
@@ -23,6 +24,8 @@ pub struct Settings {
     /// Whether workers remember what was not delivered. The engines need the same:
     /// [`crate::Engine::with_error_feedback`].
     pub error_feedback: Option<ErrorFeedback>,
+    /// In what form the model is sent. Worker ranks need the same: [`crate::Receiver`].
+    pub downlink: Downlink,
     /// Where stragglers come from.
     pub straggling: Straggling,
     /// Learning rate by iteration.

@@ -4,6 +4,7 @@
 //! config.toml              the configuration as run; whoever resumes compares it
 //! parameters.safetensors   beta_t, bit for bit
 //! optimizer.safetensors    the optimizer's vectors
+//! shadow.safetensors       with quantized updates downwards: the workers' copy of the model
 //! memory-0003.safetensors  with error feedback: what worker 3 had still to deliver
 //! state.json               everything else: MasterState
 //! ```
@@ -13,6 +14,8 @@
 //! that the uninterrupted one would have taken, on any number of ranks.
 
 use crate::memory::Memory;
+use crate::norms::Norms;
+use crate::offences::Offences;
 use crate::roster::LostWorker;
 use checkpoint::{Checkpoint, CheckpointError};
 use gradient_code::Plan;
@@ -23,6 +26,7 @@ pub(crate) const CONFIG: &str = "config.toml";
 pub(crate) const STATE: &str = "state.json";
 pub(crate) const PARAMETERS: &str = "parameters.safetensors";
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
+pub(crate) const SHADOW: &str = "shadow.safetensors";
 /// Label of the one vector in a file of parameters.
 pub(crate) const BETA: &str = "parameters";
 /// Label of the one vector in a file of a memory.
@@ -48,6 +52,10 @@ pub struct MasterState {
     pub plan_reason: String,
     /// Workers lost so far. A resumed run has all its ranks again and plans with everybody.
     pub lost: Vec<LostWorker>,
+    /// What was refused of whom.
+    pub offences: Offences,
+    /// Sizes of the messages accepted lately.
+    pub norms: Norms,
     /// What the deadline, or the unit of injected delays, is chosen from: seconds, oldest first.
     pub times: Vec<f64>,
     /// `sgd`, `adam` or `adamw`.
@@ -64,6 +72,8 @@ pub struct Resume {
     pub(crate) state: MasterState,
     pub(crate) parameters: Vec<f32>,
     pub(crate) optimizer: OptimizerState,
+    /// The workers' copy of the model, where it is not a function of the model.
+    pub(crate) shadow: Vec<f32>,
     checkpoint: Checkpoint,
 }
 
@@ -112,6 +122,10 @@ impl Resume {
             )))
         };
         let parameters = one(PARAMETERS, BETA)?;
+        let shadow = match checkpoint.files().any(|file| file == SHADOW) {
+            true => one(SHADOW, BETA)?,
+            false => Vec::new(),
+        };
         let optimizer = OptimizerState {
             kind: state.optimizer.clone(),
             step: state.optimizer_steps,
@@ -121,6 +135,7 @@ impl Resume {
             state,
             parameters,
             optimizer,
+            shadow,
             checkpoint,
         })
     }

@@ -1,11 +1,11 @@
 //! What the master needs of a transport: the same few verbs over MPI and in process.
 
-use crate::buffer::{Buffer, Parameters};
+use crate::buffer::Buffer;
+use crate::downlink::Model;
 use crate::error::TransportError;
 use crate::memory::Memory;
 use crate::message::{Ending, Header, Task};
 use gradient_code::Plan;
-use std::sync::Arc;
 
 /// Something that reached the master.
 #[derive(Debug)]
@@ -63,10 +63,10 @@ pub trait Transport {
     /// Seconds since the start of the run: real over MPI, virtual in process.
     fn now(&self) -> f64;
 
-    /// Sends a task, with the parameters unless the worker's rank has them already.
+    /// Sends a task, with what of the model the worker's rank does not have already.
     ///
-    /// `parameters` stays borrowed through its `Arc` until the last send has completed.
-    fn start(&mut self, task: Task, parameters: &Arc<Parameters>) -> Result<(), TransportError>;
+    /// The model's buffers stay in use until the last send has completed.
+    fn start(&mut self, task: Task, model: &Model) -> Result<(), TransportError>;
 
     /// Answers a header: send the frame, or drop it.
     fn verdict(&mut self, header: &Header, send: bool) -> Result<(), TransportError>;

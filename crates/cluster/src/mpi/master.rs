@@ -4,9 +4,10 @@ use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
 use super::{Chunks, host_of, pause, tag};
 use crate::buffer::{Buffer, Landing, Parameters};
+use crate::downlink::{Delivery, Halves, Model};
 use crate::error::TransportError;
 use crate::memory::Memory;
-use crate::message::{CONTROL_BYTES, Ending, Header, Order, Report, Task, decode, encode};
+use crate::message::{At, CONTROL_BYTES, Ending, Header, Order, Report, Task, decode, encode};
 use crate::transport::{Event, Traffic, Transport};
 use gradient_code::Plan;
 use std::collections::{HashMap, VecDeque};
@@ -61,8 +62,8 @@ pub struct MpiTransport {
 /// A worker rank as the master sees it. Index 0 of the list is the master itself, never used.
 #[derive(Default)]
 struct Peer {
-    /// The parameters sent last, to recognise them.
-    parameters: Option<Arc<Parameters>>,
+    /// The version of the model sent last.
+    model: Option<u64>,
     outgoing: VecDeque<Outgoing>,
     incoming: VecDeque<Incoming>,
     /// Failed tasks whose reason is on its way.
@@ -86,6 +87,8 @@ struct Outgoing {
 
 enum Bulk {
     Parameters(Arc<Parameters>),
+    Halves(Arc<Halves>),
+    Update(Arc<Vec<u8>>),
     Text(Arc<Vec<u8>>),
     Memory(Arc<Parameters>),
 }
@@ -248,6 +251,14 @@ impl MpiTransport {
         while let Some(range) = first.chunks.next() {
             let ticket = match &first.data {
                 Bulk::Parameters(data) => {
+                    self.requests
+                        .send_shared(data, range, rank, tag::PARAMETERS)?
+                }
+                Bulk::Halves(data) => {
+                    self.requests
+                        .send_shared(data, range, rank, tag::PARAMETERS)?
+                }
+                Bulk::Update(data) => {
                     self.requests
                         .send_shared(data, range, rank, tag::PARAMETERS)?
                 }
@@ -538,25 +549,41 @@ impl Transport for MpiTransport {
         self.started.elapsed().as_secs_f64()
     }
 
-    fn start(&mut self, task: Task, parameters: &Arc<Parameters>) -> Result<(), TransportError> {
+    fn start(&mut self, task: Task, model: &Model) -> Result<(), TransportError> {
         let rank = host_of(task.worker as usize, self.ranks.len());
-        let known = self.ranks[rank]
-            .parameters
-            .as_ref()
-            .is_some_and(|last| Arc::ptr_eq(last, parameters));
-        let bytes = (**parameters).as_ref().len();
-        self.longest_memory = bytes;
-        let parameters_bytes = if known { 0 } else { bytes as u64 };
-        self.order(
-            rank,
-            Order::Compute {
-                task,
-                parameters_bytes,
-            },
-        )?;
-        if !known {
-            self.ranks[rank].parameters = Some(parameters.clone());
-            self.send_bulk(rank, Bulk::Parameters(parameters.clone()), bytes)?;
+        self.longest_memory = (*model.values).as_ref().len();
+        let delivery = model.delivery(self.ranks[rank].model.replace(model.version));
+        let bytes = model.bytes(&delivery);
+        let (at, bulk) = match delivery {
+            Delivery::Nothing => (At::Last, Vec::new()),
+            Delivery::Whole => (
+                At::Whole {
+                    bytes: bytes as u64,
+                },
+                vec![Bulk::Parameters(model.values.clone())],
+            ),
+            Delivery::Halves(halves) => (
+                At::Halves {
+                    bytes: bytes as u64,
+                },
+                vec![Bulk::Halves(halves.clone())],
+            ),
+            Delivery::Updates(updates) => (
+                At::Updated {
+                    first: updates[0].iteration,
+                    count: updates.len() as u32,
+                    bytes: updates[0].frame.len() as u64,
+                },
+                updates
+                    .iter()
+                    .map(|update| Bulk::Update(update.frame.clone()))
+                    .collect(),
+            ),
+        };
+        self.order(rank, Order::Compute { task, at })?;
+        let each = bytes / bulk.len().max(1);
+        for bulk in bulk {
+            self.send_bulk(rank, bulk, each)?;
         }
         Ok(())
     }

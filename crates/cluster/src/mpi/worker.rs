@@ -6,14 +6,15 @@ use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
 use super::{Chunks, pause, tag};
 use crate::buffer::{Buffer, Landing, Parameters};
+use crate::downlink::Receiver;
 use crate::error::TransportError;
 use crate::faults::{FaultKind, Injected, Phase, freeze_this_process, kill_this_process};
 use crate::memory::{Memory, SharedMemories};
-use crate::message::{Ending, Order, Report, Status, Task, decode, encode};
+use crate::message::{At, Ending, Order, Report, Status, Task, decode, encode};
 use crate::worker::Engine;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{self, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// A worker rank's connection to the master.
@@ -47,6 +48,8 @@ enum Inbox {
 #[derive(Clone, Copy, PartialEq)]
 enum Bulk {
     Parameters,
+    Halves,
+    Update { iteration: u64 },
     Briefing,
     Plan,
     Memory { worker: u32, rate: f64 },
@@ -148,13 +151,13 @@ impl WorkerRank {
     ///
     /// # Errors
     /// If MPI fails or the master stays silent beyond this rank's patience.
-    pub fn serve(&mut self, engine: Engine) -> Result<Ending, TransportError> {
+    pub fn serve(&mut self, engine: Engine, receiver: Receiver) -> Result<Ending, TransportError> {
         let (jobs, todo) = channel();
         let (done, results) = channel();
         self.memories = engine.memories();
         std::thread::scope(|scope| {
             scope.spawn(move || compute(engine, &todo, &done));
-            let ending = self.exchange(&jobs, &results);
+            let ending = self.exchange(&jobs, &results, receiver);
             drop(jobs); // ends the compute thread after its current task
             ending
         })
@@ -163,7 +166,8 @@ impl WorkerRank {
     fn exchange(
         &mut self,
         jobs: &Sender<Job>,
-        results: &Receiver<Finished>,
+        results: &mpsc::Receiver<Finished>,
+        receiver: Receiver,
     ) -> Result<Ending, TransportError> {
         let mut pending: Vec<Finished> = Vec::new();
         let mut frames: Vec<Vec<u8>> = Vec::new();
@@ -174,9 +178,24 @@ impl WorkerRank {
                 return Ok(ending);
             }
             match self.take_bulk()? {
-                Some((Bulk::Parameters, buffer)) => {
-                    self.retired
-                        .extend(self.parameters.replace(Arc::new(buffer)));
+                Some((Bulk::Parameters, buffer)) => self.replace_parameters(buffer),
+                Some((Bulk::Halves, halves)) => {
+                    let mut buffer = self.spare_buffer();
+                    buffer.resize(2 * halves.bytes().len());
+                    Receiver::expand(halves.bytes(), buffer.f32s_mut())
+                        .map_err(|what| self.protocol(what))?;
+                    self.replace_parameters(buffer);
+                }
+                Some((Bulk::Update { iteration }, frame)) => {
+                    let mut buffer = self.spare_buffer();
+                    if let Some(last) = &self.parameters {
+                        buffer.resize(last.bytes().len());
+                        buffer.bytes_mut().copy_from_slice(last.bytes());
+                    }
+                    receiver
+                        .apply(frame.bytes(), iteration, buffer.f32s_mut())
+                        .map_err(|what| self.protocol(what))?;
+                    self.replace_parameters(buffer);
                 }
                 Some((Bulk::Plan, text)) => {
                     let plan = serde_json::from_slice(text.bytes())
@@ -311,12 +330,20 @@ impl WorkerRank {
 
     fn obey(&mut self, order: Order) -> Result<(), TransportError> {
         match order {
-            Order::Compute {
-                task,
-                parameters_bytes,
-            } => {
-                if parameters_bytes > 0 {
-                    self.expect_bulk(Bulk::Parameters, parameters_bytes)?;
+            Order::Compute { task, at } => {
+                match at {
+                    At::Last => {}
+                    At::Whole { bytes } => self.expect_bulk(Bulk::Parameters, bytes)?,
+                    At::Halves { bytes } => self.expect_bulk(Bulk::Halves, bytes)?,
+                    At::Updated {
+                        first,
+                        count,
+                        bytes,
+                    } => {
+                        for iteration in first..first.saturating_add(u64::from(count)) {
+                            self.expect_bulk(Bulk::Update { iteration }, bytes)?;
+                        }
+                    }
                 }
                 self.inbox.push_back(Inbox::Task(task, Instant::now()));
             }
@@ -391,13 +418,18 @@ impl WorkerRank {
         }
         let mut buffer = match kind {
             Bulk::Parameters => self.spare_buffer(),
-            Bulk::Briefing | Bulk::Plan | Bulk::Memory { .. } => Buffer::default(),
+            _ => Buffer::default(),
         };
         buffer.resize(length);
         let landing = Landing::new(buffer);
         let chunks = Chunks::new(length);
         self.inbox.push_back(Inbox::Bulk(kind, landing, chunks));
         Ok(())
+    }
+
+    fn replace_parameters(&mut self, buffer: Buffer) {
+        self.retired
+            .extend(self.parameters.replace(Arc::new(buffer)));
     }
 
     /// A buffer of retired parameters that no task reads any more, or a new one.
@@ -414,7 +446,7 @@ impl WorkerRank {
     fn pull_chunks(&mut self) -> Result<(), TransportError> {
         if let Some(Inbox::Bulk(kind, landing, chunks)) = self.inbox.front_mut() {
             let tag = match kind {
-                Bulk::Parameters => tag::PARAMETERS,
+                Bulk::Parameters | Bulk::Halves | Bulk::Update { .. } => tag::PARAMETERS,
                 Bulk::Briefing | Bulk::Plan => tag::TEXT,
                 Bulk::Memory { .. } => tag::MEMORY,
             };

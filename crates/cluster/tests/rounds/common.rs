@@ -1,8 +1,8 @@
 //! A small least-squares run, assembled by hand.
 
 use cluster::{
-    Belief, Checkpoints, EmptyRound, Engine, Every, InProcess, Journal, Limits, Master, Outcome,
-    Parts, Resume, RunError, Settings, Signals, Straggling, Tolerance, Transport,
+    Belief, Checkpoints, Downlink, EmptyRound, Engine, Every, InProcess, Journal, Limits, Master,
+    Outcome, Parts, Resume, RunError, Settings, Signals, Straggling, Tolerance, Transport,
 };
 use gradient_code::{Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::{BucketNorm, Preset, Widths};
@@ -119,6 +119,7 @@ pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
         shrink: false,
         error_feedback: None,
         straggling,
+        downlink: Downlink::F32,
         learning_rate: Schedule {
             base: 0.05,
             shape: ScheduleShape::Constant,

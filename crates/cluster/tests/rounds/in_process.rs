@@ -2,12 +2,11 @@
 
 use crate::common::*;
 use cluster::{
-    Buffer, CONTROL_BYTES, Ending, Event, Every, Header, InProcess, Memory, Parameters, RunError,
+    Buffer, CONTROL_BYTES, Ending, Event, Every, Header, InProcess, Memory, Model, RunError,
     Status, Straggling, Task, Traffic, Transport, TransportError, Unit,
 };
 use gradient_code::Plan;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 #[test]
 fn least_squares_is_learnt_and_every_row_adds_up() {
@@ -184,7 +183,7 @@ impl Transport for Mischievous {
     fn real_time(&self) -> bool {
         false
     }
-    fn start(&mut self, task: Task, beta: &Arc<Parameters>) -> Result<(), TransportError> {
+    fn start(&mut self, task: Task, beta: &Model) -> Result<(), TransportError> {
         self.active = task.iteration >= self.from;
         self.iteration = task.iteration;
         if self.active && self.mischief == Mischief::Silence && task.worker == self.worker {

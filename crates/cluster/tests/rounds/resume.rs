@@ -3,7 +3,8 @@
 use crate::common::*;
 use checkpoint::{Checkpoint, CheckpointError, Store};
 use cluster::{
-    Checkpoints, Engine, ErrorFeedback, Every, InProcess, OnStraggling, Resume, RunError, Settings,
+    Checkpoints, Downlink, Engine, ErrorFeedback, Every, InProcess, OnStraggling, Resume, RunError,
+    Settings,
 };
 use learner::optimizer::AdamConfig;
 use learner::{Learner, OptimizerConfig};
@@ -95,7 +96,7 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
         for feedback in feedbacks {
             let settings = rules(feedback);
             let (outcome, whole, expected) =
-                train(&settings, optimizer.clone(), Kept::default()).expect("a master");
+                train(&settings, optimizer, Kept::default()).expect("a master");
             outcome.expect("a complete run");
             for stops in [&[1][..], &[7, 8], &[13, 29]] {
                 let (_scratch, checkpoints) = directory(Every::Steps(5));
@@ -112,7 +113,7 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
                         ..Kept::default()
                     };
                     let (outcome, record, beta) =
-                        train(&settings, optimizer.clone(), kept).expect("a master");
+                        train(&settings, optimizer, kept).expect("a master");
                     let outcome = outcome.expect("no failure");
                     let end = stop_after.unwrap_or(ITERATIONS);
                     assert_eq!((outcome.iterations, outcome.checkpoint), (end, Some(end)));
@@ -130,6 +131,32 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
     }
 }
 
+/// The workers' copy of the model is part of the state where it is built from updates.
+#[test]
+fn the_form_of_the_downlink_does_not_matter() {
+    for downlink in [Downlink::Bf16, Downlink::Delta { bits: 4 }] {
+        let settings = Settings {
+            downlink,
+            ..rules(Some(OnStraggling::Keep))
+        };
+        let plain = OptimizerConfig::default;
+        let (_, _, expected) = train(&settings, plain(), Kept::default()).expect("a master");
+        let (_scratch, checkpoints) = directory(Every::Steps(100));
+        let mut parameters = Vec::new();
+        for stop_after in [Some(11), Some(12), None] {
+            let newest = checkpoints.store.newest().expect("whole");
+            let kept = Kept {
+                checkpoints: Some(checkpoints.clone()),
+                resume: newest.map(resume),
+                stop_after,
+                ..Kept::default()
+            };
+            parameters = train(&settings, plain(), kept).expect("a master").2;
+        }
+        assert_eq!(bits(&parameters), bits(&expected), "{downlink:?}");
+    }
+}
+
 #[test]
 fn a_killed_run_goes_on_from_its_last_checkpoint() {
     let settings = rules(Some(OnStraggling::Keep));
@@ -139,7 +166,7 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
         checkpoints: Some(checkpoints.clone()),
         ..Kept::default()
     };
-    let (outcome, record, expected) = train(&settings, optimizer.clone(), kept).expect("a master");
+    let (outcome, record, expected) = train(&settings, optimizer, kept).expect("a master");
     outcome.expect("a complete run");
     assert_eq!(record.checkpoints, [8, 16, 24, 30]);
     assert_eq!(checkpoints.store.iterations().expect("listed"), [30, 24]);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cluster::mpi::{Answer, MpiOptions, MpiTransport, Session, WorkerRank};
-use cluster::{Ending, Engine, Signals, Transport, TransportError};
+use cluster::{Ending, Engine, Receiver, Signals, Transport, TransportError};
 use learner::Learner;
 use run_log::Segment;
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,8 @@ use crate::config::resolve::Resolved;
 use crate::config::{self, Config};
 use crate::exit::{BUG, ENVIRONMENT, Failure, Outcome};
 use crate::run::{
-    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, first_plan, resume, rules,
-    signals, threads,
+    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, downlink, first_plan,
+    resume, rules, signals, threads,
 };
 use crate::{output, summary};
 
@@ -277,10 +277,10 @@ fn serve(session: &Session, node: (usize, usize)) -> Result<Ending, TransportErr
         Err(ending) => return Ok(ending),
     };
     match prepare(session, &text, node) {
-        Ok((engine, ready, patience)) => {
-            link.set_patience(patience);
-            link.answer(&Ok(ready))?;
-            link.serve(engine)
+        Ok(prepared) => {
+            link.set_patience(prepared.patience);
+            link.answer(&Ok(prepared.ready))?;
+            link.serve(prepared.engine, prepared.receiver)
         }
         Err(failure) => {
             link.answer(&Err((failure.code, failure.message)))?;
@@ -289,16 +289,23 @@ fn serve(session: &Session, node: (usize, usize)) -> Result<Ending, TransportErr
     }
 }
 
-fn prepare(
-    session: &Session,
-    text: &str,
-    node: (usize, usize),
-) -> Outcome<(Engine, String, Duration)> {
+/// A worker rank that is set up.
+struct Prepared {
+    engine: Engine,
+    receiver: Receiver,
+    /// What the master is told.
+    ready: String,
+    patience: Duration,
+}
+
+fn prepare(session: &Session, text: &str, node: (usize, usize)) -> Outcome<Prepared> {
     let briefing: Briefing = serde_json::from_str(text)
         .map_err(|error| Failure::environment("read the briefing", &error))?;
     let config = config::from_text(&briefing.config, Path::new("briefing"))?.config;
     let threads = threads(&config, node.1);
     let learner = build_learner(&config, node.0, threads)?;
+    let receiver = Receiver::new(downlink(&config), learner.dimension())
+        .map_err(|error| Failure::usage(format!("failed to {error}")))?;
     let ready = Ready {
         dimension: learner.dimension(),
         host: session.host(),
@@ -310,5 +317,10 @@ fn prepare(
     let engine = build_engine(&config, learner, move |config| {
         build_learner(config, node.0, threads)
     });
-    Ok((engine, ready, patience))
+    Ok(Prepared {
+        engine,
+        receiver,
+        ready,
+        patience,
+    })
 }

@@ -309,6 +309,12 @@ fn rounds(config: &Config, merged: &Merged) -> Checked {
         every,
         "must be above 0; \"never\" switches it off",
     )?;
+    require(
+        merged,
+        "downlink.bits",
+        (2..=16).contains(&config.downlink.bits),
+        "must be from 2 to 16",
+    )?;
     let every = match config.checkpoint.every {
         Every::Steps(steps) => steps >= 1,
         Every::Seconds(seconds) => positive(seconds),

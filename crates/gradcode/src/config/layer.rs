@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::origin::{Origins, Place};
 use super::values::{
     Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction, DeadlineSeconds,
-    Decoding, DelayKind, EmptyRound, Every, Feedback, Graph, Inject, Injection, Labels, Loss,
-    MedianPlusMad, Method, ModelKind, Norm, OneOrMany, OptimizerKind, PlannedDeadline, Quantile,
-    Rates, Ridge, Scaling, Schedule, SchemeKind, StudyKind, StudyRates, TraceOrder, UnitSeconds,
+    Decoding, DelayKind, DownlinkForm, EmptyRound, Every, Feedback, Graph, Inject, Injection,
+    Labels, Loss, MedianPlusMad, Method, ModelKind, Norm, OneOrMany, OptimizerKind,
+    PlannedDeadline, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind, StudyKind, StudyRates,
+    TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -126,6 +127,12 @@ section! {
     }
 }
 section! {
+    /// `[downlink]`: in what form the model reaches the workers.
+    DownlinkLayer at "downlink" {
+        form: DownlinkForm, bits: u8,
+    }
+}
+section! {
     /// `[checkpoint]`: when a run is saved so that it can be resumed.
     CheckpointLayer at "checkpoint" {
         every: Every, keep: usize,
@@ -220,7 +227,7 @@ layer! {
     sections {
         model: ModelLayer, data: DataLayer, scheme: SchemeLayer, budget: BudgetLayer,
         codec: CodecLayer, optimizer: OptimizerLayer, evaluation: EvaluationLayer,
-        checkpoint: CheckpointLayer, round: RoundLayer, straggler: StragglerLayer, deadline: DeadlineLayer,
+        downlink: DownlinkLayer, checkpoint: CheckpointLayer, round: RoundLayer, straggler: StragglerLayer, deadline: DeadlineLayer,
         compute: ComputeLayer, mpi: MpiLayer,
     }
 }

@@ -9,7 +9,7 @@ use super::layer::Layer;
 use super::origin::Origins;
 use super::settings::{
     Architecture, Budget, BudgetBits, Checkpoint, CocoPaths, Codec, Compute, Config, Data,
-    Deadline, Evaluation, Model, Mpi, Optimizer, Round, Scheme, Straggler,
+    Deadline, Downlink, Evaluation, Model, Mpi, Optimizer, Round, Scheme, Straggler,
 };
 use super::values::{CodecPreset, Feedback, Loss, ModelKind, Norm, OneOrMany, Rates};
 use gradient_code::SchemeConfig;
@@ -123,6 +123,7 @@ pub fn resolve(
             schedule, warmup, clip_norm,
         }),
         evaluation: take!(merged, layer.evaluation, "evaluation" => Evaluation { every, at_end, images }),
+        downlink: take!(merged, layer.downlink, "downlink" => Downlink { form, bits }),
         checkpoint: take!(merged, layer.checkpoint, "checkpoint" => Checkpoint { every, keep }),
         round: take!(merged, layer.round, "round" => Round {
             empty_round, max_empty_rounds, min_workers, give_up_after, give_up_seconds, max_failures,

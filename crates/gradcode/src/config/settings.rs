@@ -6,12 +6,12 @@ use serde::{Serialize, Serializer};
 
 use super::layer::{
     BudgetLayer, CheckpointLayer, CodecLayer, ComputeLayer, DataLayer, DeadlineLayer,
-    EvaluationLayer, Layer, ModelLayer, MpiLayer, OptimizerLayer, RoundLayer, SchemeLayer,
-    StragglerLayer,
+    DownlinkLayer, EvaluationLayer, Layer, ModelLayer, MpiLayer, OptimizerLayer, RoundLayer,
+    SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    CodecNorm, CodecPreset, DeadlineSeconds, DelayKind, EmptyRound, Every, Feedback, Inject,
-    Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm, OneOrMany, OptimizerKind,
+    CodecNorm, CodecPreset, DeadlineSeconds, DelayKind, DownlinkForm, EmptyRound, Every, Feedback,
+    Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm, OneOrMany, OptimizerKind,
     PlannedDeadline, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
@@ -49,6 +49,8 @@ pub struct Config {
     pub optimizer: Optimizer,
     /// `[evaluation]`
     pub evaluation: Evaluation,
+    /// `[downlink]`
+    pub downlink: Downlink,
     /// `[checkpoint]`
     pub checkpoint: Checkpoint,
     /// `[round]`
@@ -225,6 +227,15 @@ pub struct Optimizer {
     pub clip_norm: f64,
 }
 
+/// `[downlink]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Downlink {
+    /// In what form the model is sent.
+    pub form: DownlinkForm,
+    /// Updates: bits per coordinate.
+    pub bits: u8,
+}
+
 /// `[checkpoint]`
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Checkpoint {
@@ -370,6 +381,10 @@ impl Config {
                 shrink: Some(self.codec.shrink),
             },
             optimizer: self.optimizer.to_layer(),
+            downlink: DownlinkLayer {
+                form: Some(self.downlink.form),
+                bits: Some(self.downlink.bits),
+            },
             checkpoint: CheckpointLayer {
                 every: Some(self.checkpoint.every),
                 keep: Some(self.checkpoint.keep),

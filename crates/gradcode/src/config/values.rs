@@ -127,6 +127,15 @@ words! {
         /// Adam with decoupled weight decay.
         AdamW = "adamw",
     }
+    /// `downlink.form`
+    DownlinkForm {
+        /// As the master has it.
+        F32 = "f32",
+        /// Rounded to 16 bits.
+        Bf16 = "bf16",
+        /// Quantized updates.
+        Delta = "delta",
+    }
     /// `optimizer.schedule`
     Schedule {
         /// The same at every iteration.

@@ -287,7 +287,7 @@ fn code_of(error: &RunError) -> u8 {
             WORKERS_MISSING
         }
         RunError::FeedbackPerRound { .. } | RunError::Optimizer(_) => USAGE,
-        RunError::Diverged { .. } => DIVERGED,
+        RunError::Diverged { .. } | RunError::Publish { .. } => DIVERGED,
         // LAPACK failed on finite numbers.
         RunError::Decode { .. } => BUG,
         RunError::Transport(_)

@@ -15,7 +15,7 @@ mod signals;
 pub use conduct::{Conduct, Ended, conduct, first_plan};
 pub use directory::RunDirectory;
 pub use learner::{build_engine, build_learner, held_out, threads};
-pub use rules::{rules, virtual_rules};
+pub use rules::{downlink, rules, virtual_rules};
 pub use signals::{StopFlag, signals};
 
 /// This machine's name; empty if it has none.

@@ -1,11 +1,14 @@
 //! From a configuration to the rules of the master's loop.
 
-use cluster::{DeadlinePolicy, EmptyRound, Every, Limits, Settings, Straggling, Tolerance, Unit};
+use cluster::{
+    DeadlinePolicy, Downlink, EmptyRound, Every, Limits, Settings, Straggling, Tolerance, Unit,
+};
 
 use crate::config::planning::PlanInputs;
 use crate::config::settings::Deadline;
 use crate::config::values::{
-    DeadlineSeconds, EmptyRound as EmptyRoundValue, Every as EveryValue, Inject, UnitSeconds,
+    DeadlineSeconds, DownlinkForm, EmptyRound as EmptyRoundValue, Every as EveryValue, Inject,
+    UnitSeconds,
 };
 use crate::config::{Config, ConfigError};
 
@@ -64,6 +67,17 @@ fn erase(config: &Config, inputs: &PlanInputs) -> Result<Straggling, ConfigError
     })
 }
 
+/// In what form the model is sent.
+pub fn downlink(config: &Config) -> Downlink {
+    match config.downlink.form {
+        DownlinkForm::F32 => Downlink::F32,
+        DownlinkForm::Bf16 => Downlink::Bf16,
+        DownlinkForm::Delta => Downlink::Delta {
+            bits: config.downlink.bits,
+        },
+    }
+}
+
 /// A schedule as the configuration says it.
 pub(super) fn every(value: EveryValue) -> Every {
     match value {
@@ -95,6 +109,7 @@ fn with(config: &Config, straggling: Straggling) -> Settings {
         preset: config.preset(),
         shrink: config.codec.shrink,
         error_feedback: config.error_feedback(),
+        downlink: downlink(config),
         straggling,
         learning_rate: config.learning_rate_schedule(),
         clip_norm: config.optimizer.clip_norm,

@@ -77,6 +77,27 @@ fn the_scheme_for_unquantized_gradients() {
 }
 
 #[test]
+fn a_model_in_half_precision() {
+    convex_is_the_same(
+        "[model]\nkind = \"least-squares\"\ndimension = 1300\n\
+         [budget]\nmean_bits = 4.0\n\
+         [downlink]\nform = \"bf16\"\n\
+         [optimizer]\nlearning_rate = 0.001\n",
+    );
+}
+
+/// Ranks that host many workers are sent more updates than those that host few.
+#[test]
+fn a_model_in_quantized_updates() {
+    convex_is_the_same(
+        "[model]\nkind = \"least-squares\"\ndimension = 1300\n\
+         [budget]\nmean_bits = 4.0\n\
+         [downlink]\nform = \"delta\"\nbits = 6\n\
+         [optimizer]\nlearning_rate = 0.001\nmomentum = 0.9\n",
+    );
+}
+
+#[test]
 fn stragglers_ignored() {
     convex_is_the_same(
         "[scheme]\nkind = \"is-sgd\"\n\

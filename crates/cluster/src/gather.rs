@@ -50,6 +50,8 @@ pub(crate) struct Gathering {
     pub(crate) in_time: VecDeque<Header>,
     /// Workers whose frame was granted and has not been folded, in granting order.
     pub(crate) granted: VecDeque<usize>,
+    /// When each worker's frame was granted, on the transport's clock.
+    pub(crate) granted_at: BTreeMap<usize, f64>,
     /// Frames that have arrived, by worker, until their turn to be folded.
     pub(crate) arrived: BTreeMap<usize, Buffer>,
     /// No further header counts.
@@ -238,7 +240,9 @@ impl Master<'_> {
         self.judge(round.iteration);
         let every = self.settings.relative_error_every;
         if every > 0 && round.iteration.is_multiple_of(every) {
+            let checking = Instant::now();
             row.relative_error = self.relative_error(round.iteration)?;
+            row.seconds_check = checking.elapsed().as_secs_f64();
         }
         Ok(Some(waited))
     }
@@ -266,6 +270,9 @@ impl Master<'_> {
                         if sequence == round.sequence && state.granted.contains(&worker) =>
                     {
                         state.arrived.insert(worker, frame);
+                        if let Some(granted_at) = state.granted_at.remove(&worker) {
+                            row.per_worker.seconds_wire[worker] = self.transport.now() - granted_at;
+                        }
                     }
                     // It was left behind: nobody wants it, but its worker is free now.
                     _ => {
@@ -409,6 +416,7 @@ impl Master<'_> {
             let header = *next;
             state.in_time.pop_front();
             state.granted.push_back(worker);
+            state.granted_at.insert(worker, self.transport.now());
             self.transport.verdict(&header, true)?;
         }
         Ok(())
@@ -511,6 +519,7 @@ impl Gathering {
         self.in_time
             .retain(|header| header.worker as usize != worker);
         self.granted.retain(|&i| i != worker);
+        self.granted_at.remove(&worker);
         self.arrived.remove(&worker);
     }
 }

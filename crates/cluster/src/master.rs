@@ -234,6 +234,7 @@ impl<'a> Master<'a> {
     pub fn run(&mut self) -> Result<Outcome, RunError> {
         self.begin()?;
         let mut metrics = Vec::new();
+        let (mut seconds_evaluate, mut seconds_checkpoint) = (f64::NAN, f64::NAN);
         let total = self.settings.iterations;
         if self.evaluation_due {
             metrics = self.evaluate(self.first)?; // a stop came first
@@ -251,6 +252,7 @@ impl<'a> Master<'a> {
             let Some(round) = self.open_round(t, &beta)? else {
                 return self.stop(t, metrics);
             }; // beta_t to every idle worker
+            row.seconds_open = started.elapsed().as_secs_f64();
             let Some(waited) = self.gather(&round, &mut row)? else {
                 return self.stop(t, metrics);
             }; // ghat, from whoever meets the deadline
@@ -265,6 +267,8 @@ impl<'a> Master<'a> {
             row.bits_up = 8 * (moved.up - traffic.up);
             row.bits_down = 8 * (moved.down - traffic.down);
             row.seconds_wait = waited;
+            row.seconds_evaluate = std::mem::replace(&mut seconds_evaluate, f64::NAN);
+            row.seconds_checkpoint = std::mem::replace(&mut seconds_checkpoint, f64::NAN);
             row.seconds_round = started.elapsed().as_secs_f64();
             self.journal.iteration(row);
 
@@ -273,11 +277,17 @@ impl<'a> Master<'a> {
             let due = self.settings.evaluate_every.is_due(done, now, evaluated_at);
             self.evaluation_due = at_end || due;
             if at_end || (due && !self.must_stop()) {
+                let evaluating = Instant::now();
                 metrics = self.evaluate(done)?;
+                seconds_evaluate = evaluating.elapsed().as_secs_f64();
                 evaluated_at = self.transport.now();
             }
             self.saving.iteration_took(started.elapsed());
+            let (before, saving) = (self.saving.newest(), Instant::now());
             self.save_if_due(done)?;
+            if self.saving.newest() != before {
+                seconds_checkpoint = saving.elapsed().as_secs_f64();
+            }
         }
         Ok(self.outcome(total, false, metrics))
     }

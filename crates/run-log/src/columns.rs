@@ -117,9 +117,13 @@ scalar_columns! {
     deadline: f64, "s", "deadline of the round, from its start";
     seconds_round: f64, "s", "duration of the whole iteration";
     seconds_virtual: f64, "s", "duration of the round by the drawn delays, where arrivals are drawn: until all have arrived, at most the deadline";
+    seconds_open: f64, "s", "time the master prepared and addressed the model, and waited for an idle worker";
     seconds_wait: f64, "s", "time the master waited for workers";
     seconds_decode: f64, "s", "time the master unpacked, dequantized and accumulated";
+    seconds_check: f64, "s", "time of the exact gradient that relative_error compares with; NaN where none was computed";
     seconds_step: f64, "s", "time of the optimizer step";
+    seconds_evaluate: f64, "s", "time of the evaluation before this iteration; NaN where there was none";
+    seconds_checkpoint: f64, "s", "time of the checkpoint before this iteration; NaN where there was none";
     seconds_log: f64, "s", "time spent on this log and on progress";
     decoder_norm: f64, "1", "Frobenius norm of the decoding weights, where they depend on who answered";
     relative_error: f64, "1", "norm(decoded - exact) / norm(exact) of the gradient, where sampled";
@@ -130,6 +134,7 @@ per_worker_columns! {
     late_iterations: i64 = -1, "1", "iterations the worker is behind: 0 on time, 1 late for this one, 2 for this and the one before, ...; -1 not asked";
     seconds_compute: f64 = f64::NAN, "s", "time the worker computed its coded gradient";
     seconds_encode: f64 = f64::NAN, "s", "time the worker quantized and packed";
+    seconds_wire: f64 = f64::NAN, "s", "time from the master's request for the worker's frame to the frame's last byte";
     bits: i64 = 0, "bit", "bits received from the worker";
     refused: i64 = 0, "1", "messages of the worker that were refused";
     loss: f64 = f64::NAN, "1", "mean minibatch loss over the worker's partitions";

@@ -28,12 +28,16 @@ pub fn json(runs: &[Run], series: &[String]) -> Outcome<Value> {
 }
 
 fn object(run: &Run, names: &[String]) -> Outcome<Value> {
-    let Ok(Value::Object(mut object)) = serde_json::to_value(&run.summary) else {
-        return Err(Failure::new(
-            crate::exit::BUG,
-            "failed to write the summary as JSON",
-        ));
+    let unwritable = |error: serde_json::Error| {
+        let message = format!("failed to write the report as JSON: {error}");
+        Failure::new(crate::exit::BUG, message)
     };
+    let mut object = match serde_json::to_value(&run.summary).map_err(unwritable)? {
+        Value::Object(object) => object,
+        other => Map::from_iter([("summary".to_owned(), other)]),
+    };
+    let explanation = serde_json::to_value(&run.explanation);
+    object.insert("explanation".into(), explanation.map_err(unwritable)?);
     let evaluation = run.reader.evaluation().map_err(failure)?;
     object.insert(
         "evaluation".into(),
@@ -190,6 +194,13 @@ mod tests {
             "/totals/late_per_worker/2",
             "/loss/ema",
             "/evaluation/metrics/AP50/0",
+            "/explanation/findings/0/text",
+            "/explanation/time/parts/0/seconds",
+            "/explanation/workers/1/longest_streak",
+            "/explanation/deadline/in_vain",
+            "/explanation/compression/verdict",
+            "/explanation/accuracy/samples",
+            "/explanation/events/plans/0/bits",
         ] {
             assert!(object.pointer(pointer).is_some(), "{pointer} in {object}");
         }

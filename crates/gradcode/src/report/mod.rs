@@ -1,13 +1,17 @@
 //! `gradcode report`: what came of a run, on the terminal, for programs and as figures.
 //!
-//! [`table`] is what a person reads, [`export`] what a program reads (JSON, CSV), [`figures`] the
-//! SVG files; [`compare`] sets schemes side by side; [`mod@format`] writes numbers with units. All of it reads the log alone, so it works on
-//! runs that still go on and on runs that crashed.
+//! [`explain`] finds out where the time went, who straggled, and what stands out; [`table`] and
+//! [`story`] are what a person reads, [`export`] what a program reads (JSON,
+//! CSV), [`figures`] the SVG files; [`compare`] sets schemes side by side; [`mod@format`] writes numbers
+//! with units. All of it reads the run directory alone, so it works on runs that still go on and on
+//! runs that crashed.
 
 mod compare;
+mod explain;
 mod export;
 mod figures;
 mod format;
+mod story;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -16,6 +20,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use run_log::{LogError, RunReader, Summary, summarise};
+
+use explain::Explanation;
 
 use crate::exit::{Causes, ENVIRONMENT, Failure, Outcome};
 use crate::output;
@@ -73,6 +79,7 @@ struct Run {
     label: String,
     reader: RunReader,
     summary: Summary,
+    explanation: Explanation,
 }
 
 /// Prints the report, and draws the figures if asked to.
@@ -112,10 +119,12 @@ fn open(paths: &[PathBuf]) -> Outcome<Vec<Run>> {
     for path in paths {
         let reader = RunReader::open(path).map_err(failure)?;
         let summary = summarise(&reader).map_err(failure)?;
+        let explanation = explain::explain(&reader, &summary).map_err(failure)?;
         runs.push(Run {
             label: summary.title.clone(),
             reader,
             summary,
+            explanation,
         });
     }
     label(&mut runs);

@@ -5,11 +5,10 @@ use std::fmt::Write;
 
 use run_log::{AttributeValue, Summary, WorkerSummary};
 
-use super::Run;
+use super::explain::compression::Verdict;
+use super::explain::time::ACTIVITIES;
 use super::format::{duration, percent, si, significant};
-
-/// Workers listed per run; of more, those late most often are shown.
-const WORKERS_SHOWN: usize = 16;
+use super::{Run, story};
 
 /// Columns are cut to this width when runs stand side by side.
 const COLUMN: usize = 34;
@@ -29,7 +28,16 @@ impl Section {
     }
 
     fn row(&mut self, label: impl Into<String>, runs: &[Run], value: impl Fn(&Summary) -> String) {
-        let values: Vec<String> = runs.iter().map(|run| value(&run.summary)).collect();
+        self.row_of_run(label, runs, |run| value(&run.summary));
+    }
+
+    fn row_of_run(
+        &mut self,
+        label: impl Into<String>,
+        runs: &[Run],
+        value: impl Fn(&Run) -> String,
+    ) {
+        let values: Vec<String> = runs.iter().map(value).collect();
         // A row that no run can fill says nothing.
         if values.iter().any(|value| !value.is_empty() && value != "-") {
             self.rows.push((label.into(), values));
@@ -39,7 +47,13 @@ impl Section {
 
 /// The whole report.
 pub fn render(runs: &[Run]) -> String {
-    let sections = [facts(runs), quality(runs), time(runs), traffic(runs)];
+    let sections = [
+        facts(runs),
+        quality(runs),
+        time(runs),
+        traffic(runs),
+        compression(runs),
+    ];
     let label_width = sections
         .iter()
         .flat_map(|section| &section.rows)
@@ -73,6 +87,9 @@ pub fn render(runs: &[Run]) -> String {
         let labels: Vec<String> = runs.iter().map(|run| run.label.clone()).collect();
         line(&mut text, "", &labels, label_width, &widths);
     }
+    if let [run] = runs {
+        story::findings(&mut text, run);
+    }
     for section in sections.iter().filter(|section| !section.rows.is_empty()) {
         let _ = writeln!(text, "\n{}", section.heading);
         for (label, values) in &section.rows {
@@ -80,7 +97,7 @@ pub fn render(runs: &[Run]) -> String {
         }
     }
     for run in runs {
-        workers(&mut text, run, several);
+        story::details(&mut text, run, several);
     }
     text
 }
@@ -216,43 +233,45 @@ fn quality(runs: &[Run]) -> Section {
                 .unwrap_or_default()
         });
     }
-    section.row("gradient's relative error, median", runs, |s| {
-        significant(s.relative_error_median, 3)
+    section.row_of_run("gradient's relative error, root mean square", runs, |run| {
+        let accuracy = &run.explanation.accuracy;
+        match accuracy.samples {
+            0 => String::new(),
+            samples => format!("{} ({samples} samples)", significant(accuracy.measured, 3)),
+        }
+    });
+    section.row_of_run("  the plan's bound, partitions alike", runs, |run| {
+        significant(run.explanation.accuracy.predicted, 3)
     });
     section
 }
 
 fn time(runs: &[Run]) -> Section {
     let mut section = Section::new("where the time went");
-    let share = |part: f64, s: &Summary| match s.totals.seconds.round {
-        whole if whole > 0.0 => format!("{:<13}{:>6}", duration(part), percent(part / whole)),
-        _ => String::new(),
-    };
-    section.row("all iterations", runs, |s| match s.totals.seconds.round {
-        whole if whole > 0.0 => {
-            format!(
-                "{:<13}{:>6} per second",
-                duration(whole),
-                significant(s.iterations as f64 / whole, 3)
-            )
+    section.row_of_run("from start to last iteration", runs, |run| {
+        let (time, iterations) = (&run.explanation.time, run.summary.iterations);
+        match time.rounds {
+            rounds if rounds > 0.0 => {
+                let rate = significant(iterations as f64 / rounds, 3);
+                format!("{:<13}{rate:>6} rounds per second", duration(time.wall))
+            }
+            _ => String::new(),
         }
-        _ => String::new(),
     });
-    section.row("waiting for workers", runs, |s| {
-        share(s.totals.seconds.wait, s)
-    });
-    section.row("  the slowest on time, computing", runs, |s| {
-        share(s.totals.seconds.compute, s)
-    });
-    section.row("  the slowest on time, encoding", runs, |s| {
-        share(s.totals.seconds.encode, s)
-    });
-    section.row("decoding", runs, |s| share(s.totals.seconds.decode, s));
-    section.row("optimizer step", runs, |s| share(s.totals.seconds.step, s));
-    section.row("log", runs, |s| share(s.totals.seconds.log, s));
-    section.row("rest (models sent, evaluation)", runs, |s| {
-        share(s.totals.seconds.other, s)
-    });
+    for activity in ACTIVITIES {
+        // A simulated run beside a real one has labels of its own; the first run's serve both.
+        let Some(first) = runs.first() else { break };
+        let label = activity.label(&first.explanation.circumstances);
+        section.row_of_run(format!("  {label}"), runs, |run| {
+            let part = run.explanation.time.parts[activity as usize];
+            match part.seconds {
+                seconds if seconds > 0.0 => {
+                    format!("{:<13}{:>6}", duration(seconds), percent(part.share))
+                }
+                _ => String::new(),
+            }
+        });
+    }
     section
 }
 
@@ -268,18 +287,6 @@ fn traffic(runs: &[Run]) -> Section {
     });
     section.row("  the same gradients as f32", runs, |s| {
         s.totals.bits_up_f32.map(bits).unwrap_or_default()
-    });
-    section.row("compression saved", runs, |s| {
-        match s.totals.compression_saved {
-            saved if saved < 0.0 => format!("nothing (cost {})", percent(-saved)),
-            saved => percent(saved),
-        }
-    });
-    section.row("  in time, on links below", runs, |s| {
-        match s.totals.compression_pays_below {
-            speed if speed > 0.0 && s.totals.seconds.round > 0.0 => si(speed, "bit/s"),
-            _ => String::new(),
-        }
     });
     section.row("master to workers", runs, |s| bits(s.totals.bits_down));
     section.row("gradients on time", runs, |s| {
@@ -309,62 +316,56 @@ fn traffic(runs: &[Run]) -> Section {
     section
 }
 
-fn workers(text: &mut String, run: &Run, several: bool) {
-    let all = &run.summary.per_worker;
-    let mut order: Vec<usize> = (0..all.len()).collect();
-    let late_share = |i: usize| all[i].late as f64 / (all[i].asked as f64).max(1.0);
-    if all.len() > WORKERS_SHOWN {
-        order.sort_by(|&a, &b| late_share(b).total_cmp(&late_share(a)).then(a.cmp(&b)));
-        order.truncate(WORKERS_SHOWN);
-    }
-    let of_run = if several {
-        format!(" of {}", run.label)
-    } else {
-        String::new()
+fn compression(runs: &[Run]) -> Section {
+    let mut section = Section::new("what compression saved and cost");
+    section.row("bits saved", runs, |s| match s.totals.compression_saved {
+        saved if saved < 0.0 => format!("none (cost {})", percent(-saved)),
+        saved => percent(saved),
+    });
+    let seconds = |value: f64| match value {
+        value if value.is_finite() => duration(value),
+        _ => String::new(),
     };
-    if all.len() > WORKERS_SHOWN {
-        let _ = writeln!(
-            text,
-            "\nworkers{of_run}, the {WORKERS_SHOWN} of {} late most often (--json lists all)",
-            all.len()
-        );
-    } else {
-        let _ = writeln!(text, "\nworkers{of_run}");
-    }
-    let _ = writeln!(
-        text,
-        "  {:>6}  {:>4}  {:>10}  {:>7}  {:>14}  {:>14}  {:>9}  {:>9}  {:>9}",
-        "worker",
-        "bits",
-        "partitions",
-        "planned",
-        "late",
-        "arrival median",
-        "90%",
-        "compute",
-        "encode"
-    );
-    for i in order {
-        let worker = &all[i];
-        let optional = |number: Option<i64>| {
-            number.map_or_else(|| "-".to_owned(), |number| number.to_string())
-        };
-        let late = match worker.asked {
-            0 => "not asked".to_owned(),
-            _ => format!("{} ({})", worker.late, percent(late_share(i))),
-        };
-        let _ = writeln!(
-            text,
-            "  {i:>6}  {:>4}  {:>10}  {:>7}  {late:>14}  {:>14}  {:>9}  {:>9}  {:>9}",
-            optional(worker.bits_per_coordinate),
-            optional(worker.load),
-            percent(worker.straggle_probability),
-            duration(worker.arrival_median),
-            duration(worker.arrival_p90),
-            duration(worker.seconds_compute),
-            duration(worker.seconds_encode),
-        );
-    }
+    section.row_of_run("measured bandwidth of a frame", runs, |run| {
+        let balance = &run.explanation.compression;
+        match balance.latency {
+            latency if latency > 0.0 => {
+                format!(
+                    "{} after {}",
+                    si(balance.bandwidth, "bit/s"),
+                    duration(latency)
+                )
+            }
+            _ => si(balance.bandwidth, "bit/s"),
+        }
+    });
+    section.row_of_run("slowest frame of each round, under way", runs, |run| {
+        seconds(run.explanation.compression.wire)
+    });
+    section.row_of_run("  the same as f32", runs, |run| {
+        seconds(run.explanation.compression.wire_f32)
+    });
+    section.row_of_run("encoding and decoding", runs, |run| {
+        let balance = &run.explanation.compression;
+        seconds(balance.encode + balance.decode)
+    });
+    section.row_of_run("on balance", runs, |run| {
+        let balance = &run.explanation.compression;
+        match balance.verdict {
+            Verdict::Uncompressed => "not compressed".to_owned(),
+            Verdict::Unknown => String::new(),
+            Verdict::Even => "neither saved nor cost time".to_owned(),
+            Verdict::Paid => format!("saved {}", duration(balance.net)),
+            Verdict::Cost => format!("cost {}", duration(-balance.net)),
+        }
+    });
+    section.row("pays on links below", runs, |s| {
+        match s.totals.compression_pays_below {
+            speed if speed > 0.0 && s.totals.seconds.round > 0.0 => si(speed, "bit/s"),
+            _ => String::new(),
+        }
+    });
+    section
 }
 
 #[cfg(test)]
@@ -390,9 +391,18 @@ mod tests {
         };
         assert_eq!(value("bits per coordinate"), "4 2 0 (sum 6)");
         assert_eq!(value("held-out AP50, best"), "0.75 after 10");
-        assert_eq!(value("waiting for workers"), "2.5 s         50.0%");
+        // 10 rounds of 0.5 s, 0.5 s apart; half of each waiting, to the last arrival and then for frames.
+        assert_eq!(
+            value("from start to last iteration"),
+            "9.5 s             2 rounds per second"
+        );
+        assert_eq!(
+            value("waiting: model and header under way"),
+            "1.88 s        19.7%"
+        );
+        assert_eq!(value("waiting: frames under way"), "625 ms         6.6%");
         assert_eq!(value("the same gradients as f32"), "480 kbit");
-        assert_eq!(value("compression saved"), "88.0%");
+        assert_eq!(value("bits saved"), "88.0%");
         assert_eq!(value("gradients late"), "5 (25.0%)");
         assert!(
             !text.contains("relative error"),
@@ -407,8 +417,11 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        assert_eq!(of_worker(1), "1 2 1 50.0% 5 (50.0%) 250 ms 250 ms - -");
-        assert_eq!(of_worker(2), "2 0 0 90.0% not asked - - - -");
+        assert_eq!(
+            of_worker(1),
+            "1 2 1 50.0% 5 (50.0%) 1 250 ms 250 ms - - - chronic"
+        );
+        assert_eq!(of_worker(2), "2 0 0 90.0% not asked 0 - - - - -");
         assert!(
             text.lines().all(|line| line.trim_end() == line),
             "no trailing blanks"

@@ -202,7 +202,9 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
 /// Whether smaller values of a metric are better.
 pub fn smaller_is_better(metric: &str) -> bool {
     let name = metric.to_ascii_lowercase();
-    name.contains("loss") || name.contains("error")
+    ["loss", "error", "distance"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 /// Condenses a run.

@@ -1,7 +1,7 @@
 //! `gradcode report`: what came of a run, on the terminal, for programs and as figures.
 //!
 //! [`explain`] finds out where the time went, who straggled, and what stands out; [`table`] and
-//! [`story`] are what a person reads, [`export`] what a program reads (JSON,
+//! [`story`] are what a person reads, [`html`] the same as a page, [`export`] what a program reads (JSON,
 //! CSV), [`figures`] the SVG files; [`compare`] sets schemes side by side; [`mod@format`] writes numbers
 //! with units. All of it reads the run directory alone, so it works on runs that still go on and on
 //! runs that crashed.
@@ -11,6 +11,7 @@ mod explain;
 mod export;
 mod figures;
 mod format;
+mod html;
 mod story;
 mod table;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::output;
 Examples:
   gradcode report runs/quickstart                       one run: quality, time, traffic, workers
   gradcode report runs/a runs/b --svg figures           two runs side by side, and their figures
+  gradcode report runs/a --html a.html                  all of it with figures, as one page
   gradcode report runs/a --csv --series loss,bits_up    for other programs
   gradcode report --compare study.h5                    schemes of a study, at equal bits
   gradcode report --compare study.h5 --svg figures      loss against iterations, bits, swept keys
@@ -66,6 +68,9 @@ pub struct ReportArgs {
     /// Write figures to this directory.
     #[arg(long, value_name = "DIR")]
     pub svg: Option<PathBuf>,
+    /// Write the report with its figures as one HTML page, which needs neither network nor scripts.
+    #[arg(long, value_name = "FILE", conflicts_with = "compare")]
+    pub html: Option<PathBuf>,
     /// Series for --json and --csv, e.g. loss,bits_up,per_worker/arrival_time. Without it --json has
     /// none and --csv all that have one value per iteration.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
@@ -103,6 +108,9 @@ pub fn run(args: &ReportArgs) -> Outcome {
     }
     if let Some(directory) = &args.svg {
         figures::announce(&figures::write(&runs, directory)?);
+    }
+    if let Some(file) = &args.html {
+        html::write(&runs, file)?;
     }
     Ok(())
 }

@@ -14,9 +14,11 @@ use super::{Run, story};
 const COLUMN: usize = 34;
 
 /// A heading and its rows: label, one value per run.
-struct Section {
-    heading: &'static str,
-    rows: Vec<(String, Vec<String>)>,
+pub struct Section {
+    /// What the rows are about.
+    pub heading: &'static str,
+    /// Label, indented by two blanks where it is part of the row above, and values.
+    pub rows: Vec<(String, Vec<String>)>,
 }
 
 impl Section {
@@ -45,15 +47,23 @@ impl Section {
     }
 }
 
-/// The whole report.
-pub fn render(runs: &[Run]) -> String {
-    let sections = [
+/// What can stand side by side; sections without rows are left out.
+pub fn sections(runs: &[Run]) -> Vec<Section> {
+    let all = [
         facts(runs),
         quality(runs),
         time(runs),
         traffic(runs),
         compression(runs),
     ];
+    all.into_iter()
+        .filter(|section| !section.rows.is_empty())
+        .collect()
+}
+
+/// The whole report.
+pub fn render(runs: &[Run]) -> String {
+    let sections = sections(runs);
     let label_width = sections
         .iter()
         .flat_map(|section| &section.rows)
@@ -90,7 +100,7 @@ pub fn render(runs: &[Run]) -> String {
     if let [run] = runs {
         story::findings(&mut text, run);
     }
-    for section in sections.iter().filter(|section| !section.rows.is_empty()) {
+    for section in &sections {
         let _ = writeln!(text, "\n{}", section.heading);
         for (label, values) in &section.rows {
             line(&mut text, label, values, label_width, &widths);
@@ -123,7 +133,8 @@ fn shortened(text: &str, width: usize) -> String {
         .collect()
 }
 
-fn attribute(summary: &Summary, name: &str) -> String {
+/// An attribute of the log's root; empty if it has none of this name.
+pub fn attribute(summary: &Summary, name: &str) -> String {
     match summary.attributes.get(name) {
         Some(AttributeValue::Real(number)) => significant(*number, 4),
         Some(value) => value.to_string(),
@@ -161,7 +172,7 @@ fn facts(runs: &[Run]) -> Section {
     section.row("iterations", runs, |s| s.iterations.to_string());
     section.row("workers", runs, |s| {
         match attribute(s, "mpi_ranks").parse() {
-            Ok(0u64) | Err(_) => s.workers.to_string(),
+            Ok(0 | 1u64) | Err(_) => s.workers.to_string(),
             Ok(ranks) => format!("{} on {ranks} ranks", s.workers),
         }
     });
@@ -397,10 +408,10 @@ mod tests {
             "9.5 s             2 rounds per second"
         );
         assert_eq!(
-            value("waiting: model and header under way"),
+            value("waiting for model and header under way"),
             "1.88 s        19.7%"
         );
-        assert_eq!(value("waiting: frames under way"), "625 ms         6.6%");
+        assert_eq!(value("waiting for frames under way"), "625 ms         6.6%");
         assert_eq!(value("the same gradients as f32"), "480 kbit");
         assert_eq!(value("bits saved"), "88.0%");
         assert_eq!(value("gradients late"), "5 (25.0%)");

@@ -132,7 +132,7 @@ fn time(list: &mut Findings, run: &Explanation) {
         })
         .collect();
     if !named.is_empty() {
-        let text = format!("of {}: {}", duration(time.wall), named.join("; "));
+        let text = format!("{} in all: {}", duration(time.wall), named.join("; "));
         list.add(Tone::Note, "time", text);
     }
     for (activity, limit, advice) in [

@@ -89,8 +89,11 @@ pub struct Explanation {
 /// # Errors
 /// [`LogError::Hdf5`] for a damaged file.
 pub fn explain(run: &RunReader, summary: &Summary) -> Result<Explanation, LogError> {
-    let columns = Columns::read(run)?;
+    let mut columns = Columns::read(run)?;
     let circumstances = Circumstances::of(run);
+    if circumstances.simulated {
+        columns.wire.fill(f64::NAN); // nothing crossed a link
+    }
     let plans = run.plans()?;
     let segments = run.segments()?;
     let status = StatusFile::beside(run.path());

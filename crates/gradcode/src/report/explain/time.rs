@@ -67,17 +67,17 @@ impl Activity {
         match (self, circumstances.simulated) {
             (Self::Start, _) => "before the first round",
             (Self::Open, _) => "sending the model out",
-            (Self::Compute, false) => "waiting: backward passes",
+            (Self::Compute, false) => "waiting for backward passes",
             (Self::Compute, true) => "backward passes, one worker after another",
-            (Self::Encode, false) => "waiting: encoding",
+            (Self::Encode, false) => "waiting for encoding",
             (Self::Encode, true) => "encoding, one worker after another",
             (Self::Travel, false) if circumstances.delayed => {
-                "waiting: injected delays, model under way"
+                "waiting for injected delays, model under way"
             }
-            (Self::Travel, false) => "waiting: model and header under way",
+            (Self::Travel, false) => "waiting for model and header under way",
             (Self::Travel, true) => "rest of the simulation",
-            (Self::InVain, _) => "waiting: for those who missed the deadline",
-            (Self::Frames, _) => "waiting: frames under way",
+            (Self::InVain, _) => "waiting for those who missed the deadline",
+            (Self::Frames, _) => "waiting for frames under way",
             (Self::Decode, _) => "decoding",
             (Self::Check, _) => "exact gradients for comparison",
             (Self::Step, _) => "optimizer steps",

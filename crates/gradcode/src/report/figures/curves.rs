@@ -54,6 +54,8 @@ pub struct Panel {
     pub x_label: String,
     /// One per run, coloured in this order.
     pub curves: Vec<Curve>,
+    /// Whether the y axis is linear also where values span a wide range.
+    pub linear: bool,
 }
 
 /// Space for a tick's number and for the title.
@@ -95,7 +97,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Result<(), DrawError> {
         .copied()
         .fold(0.0, f64::max);
     let x = 0.0..(if x_end > 0.0 { x_end } else { 1.0 });
-    let Some(y) = Extent::of(&panel.curves) else {
+    let Some(y) = Extent::of(&panel.curves, panel.linear) else {
         return canvas::write(
             area,
             "no iterations yet",
@@ -121,8 +123,8 @@ struct Extent {
 
 impl Extent {
     /// Room for all smoothed values and most raw ones; logarithmic where the smoothed values span
-    /// more than a factor of 30. None without any value.
-    fn of(curves: &[Curve]) -> Option<Self> {
+    /// more than a factor of 30, unless it has to be linear. None without any value.
+    fn of(curves: &[Curve], linear: bool) -> Option<Self> {
         let smooth = || {
             curves
                 .iter()
@@ -137,7 +139,7 @@ impl Extent {
                 .map(move |curve| quantile(curve.raw.iter().copied(), q))
                 .filter(|value| value.is_finite())
         };
-        let logarithmic = low > 0.0 && high / low > 30.0;
+        let logarithmic = !linear && low > 0.0 && high / low > 30.0;
         let mut least = raw(0.005).fold(low, f64::min);
         let mut most = raw(0.995).fold(high, f64::max);
         if logarithmic {
@@ -340,16 +342,18 @@ mod tests {
 
     #[test]
     fn the_axis_starts_at_zero_and_is_logarithmic_for_wide_ranges_only() {
-        let linear = Extent::of(&[curve(vec![], vec![4.0, 1.0])]).unwrap();
+        let linear = Extent::of(&[curve(vec![], vec![4.0, 1.0])], false).unwrap();
         assert!(!linear.logarithmic && linear.least == 0.0 && linear.most > 4.0);
-        let far = Extent::of(&[curve(vec![], vec![100.0, 99.0])]).unwrap();
+        let far = Extent::of(&[curve(vec![], vec![100.0, 99.0])], false).unwrap();
         assert!(far.least > 90.0);
-        let wide = Extent::of(&[curve(vec![], vec![1e3, 1e-3])]).unwrap();
+        let wide = Extent::of(&[curve(vec![], vec![1e3, 1e-3])], false).unwrap();
         assert!(wide.logarithmic && wide.least > 0.0);
-        let negative = Extent::of(&[curve(vec![], vec![-5.0, 5.0])]).unwrap();
+        let negative = Extent::of(&[curve(vec![], vec![-5.0, 5.0])], false).unwrap();
         assert!(!negative.logarithmic && negative.least < -5.0);
-        let constant = Extent::of(&[curve(vec![], vec![0.0, 0.0])]).unwrap();
+        let constant = Extent::of(&[curve(vec![], vec![0.0, 0.0])], false).unwrap();
         assert!(constant.most > constant.least);
-        assert!(Extent::of(&[curve(vec![], vec![f64::NAN])]).is_none());
+        let told = Extent::of(&[curve(vec![], vec![1e3, 1e-3])], true).unwrap();
+        assert!(!told.logarithmic && told.least == 0.0);
+        assert!(Extent::of(&[curve(vec![], vec![f64::NAN])], false).is_none());
     }
 }

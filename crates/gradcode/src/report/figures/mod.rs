@@ -1,6 +1,6 @@
 //! Figures as SVG files: loss against iterations, time and bits; held-out metrics; who was late when.
 //!
-//! [`curves`], [`bands`] and [`arrivals`] each draw one kind of figure; [`canvas`], [`scale`] and
+//! [`curves`], [`bands`], [`arrivals`], [`ranges`] and [`rounds`] each draw one kind of figure; [`canvas`], [`scale`] and
 //! [`plot`] hold what they share, [`lines`] and [`strokes`] prepare points. Text stays text in the
 //! files, in the viewer's sans-serif font, so no font is needed to draw them.
 
@@ -10,6 +10,8 @@ pub mod canvas;
 mod curves;
 pub mod lines;
 mod plot;
+mod ranges;
+pub mod rounds;
 pub mod scale;
 pub mod strokes;
 
@@ -18,10 +20,14 @@ use std::path::{Path, PathBuf};
 
 use run_log::{RunReader, smoothing_span};
 
+use super::explain::columns::Columns;
 use super::format::{si_prefix, significant};
 use super::{Run, failure};
 use crate::exit::{ENVIRONMENT, Failure, Outcome};
 use curves::{Curve, Panel};
+
+/// Workers with a row of their own in a figure.
+pub const WORKERS: usize = 40;
 
 /// Draws every figure that the runs have data for into `directory`, which is created if need be, and
 /// returns the files' paths.
@@ -29,9 +35,27 @@ use curves::{Curve, Panel};
 /// # Errors
 /// Exit code 30 if a file cannot be written.
 pub fn write(runs: &[Run], directory: &Path) -> Outcome<Vec<PathBuf>> {
-    let mut figures = losses(runs)?;
+    let mut figures = losses(runs, ALONE)?;
     figures.extend(arrival_maps(runs)?);
     figures.extend(evaluations(runs)?);
+    for (number, run) in runs
+        .iter()
+        .enumerate()
+        .filter(|(_, run)| !run.reader.is_empty())
+    {
+        let suffix = if runs.len() == 1 {
+            String::new()
+        } else {
+            format!("-{}", number + 1)
+        };
+        if let Some(svg) = round_times(run)? {
+            figures.push((format!("round-times{suffix}.svg"), svg));
+        }
+        figures.push((
+            format!("arrival-times{suffix}.svg"),
+            arrival_ranges(run, WORKERS)?,
+        ));
+    }
     save(figures, directory)
 }
 
@@ -82,8 +106,13 @@ pub fn drawn(result: Result<String, canvas::DrawError>) -> Outcome<String> {
     })
 }
 
+/// Pixels of a figure that stands alone.
+const ALONE: (u32, u32) = (900, 520);
+/// Pixels of one that shares a page's width with another.
+pub const HALF_PAGE: (u32, u32) = (560, 360);
+
 /// The loss of the training minibatches against three axes.
-fn losses(runs: &[Run]) -> Outcome<Figures> {
+pub fn losses(runs: &[Run], size: (u32, u32)) -> Outcome<Figures> {
     let mut curves = [vec![], vec![], vec![]];
     let [mut seconds_most, mut bits_most] = [0.0, 0.0];
     for run in runs {
@@ -127,8 +156,9 @@ fn losses(runs: &[Run]) -> Outcome<Figures> {
             subtitle: smoothing.into(),
             x_label,
             curves,
+            linear: false,
         };
-        drawn(curves::draw(&[panel], (900, 520)))
+        drawn(curves::draw(&[panel], size))
     };
     Ok(vec![
         (
@@ -178,22 +208,103 @@ fn time_unit(seconds: f64) -> (f64, &'static str) {
 fn arrival_maps(runs: &[Run]) -> Outcome<Figures> {
     let mut figures = vec![];
     for (number, run) in runs.iter().enumerate() {
-        let late = run.reader.per_worker("late_iterations").map_err(failure)?;
-        if late.is_empty() {
+        let Some(map) = arrival_map(run)? else {
             continue;
-        }
+        };
         let name = if runs.len() == 1 {
             "arrivals.svg".into()
         } else {
             format!("arrivals-{}.svg", number + 1)
         };
-        figures.push((name, drawn(arrivals::draw(&run.label, &late))?));
+        figures.push((name, map));
     }
     Ok(figures)
 }
 
+/// Who was late when; none without iterations.
+pub fn arrival_map(run: &Run) -> Outcome<Option<String>> {
+    let lateness = run.reader.per_worker("late_iterations").map_err(failure)?;
+    let arrival = run.reader.per_worker("arrival_time").map_err(failure)?;
+    if lateness.is_empty() {
+        return Ok(None);
+    }
+    let changes = run.explanation.events.plans.iter().skip(1);
+    let plans: Vec<u64> = changes.map(|plan| plan.iteration).collect();
+    let map = arrivals::Map {
+        lateness: &lateness,
+        arrival: &arrival,
+        plans: &plans,
+    };
+    drawn(arrivals::draw(&run.label, &map)).map(Some)
+}
+
+/// What the rounds' time went into; none without iterations.
+pub fn round_times(run: &Run) -> Outcome<Option<String>> {
+    let columns = Columns::read(&run.reader).map_err(failure)?;
+    let Some(&first) = columns.iteration.first() else {
+        return Ok(None);
+    };
+    let split = |t| super::explain::time::round(&columns, &run.explanation.circumstances, t);
+    let rounds: Vec<_> = (0..columns.len()).map(split).collect();
+    drawn(rounds::draw(&run.label, first, &rounds)).map(Some)
+}
+
+/// When each worker's gradients arrived; of more than `most` workers those late most often.
+pub fn arrival_ranges(run: &Run, most: usize) -> Outcome<String> {
+    let (order, _) = super::story::shown(&run.explanation.workers, most);
+    let rows: Vec<ranges::Range> = order
+        .into_iter()
+        .map(|i| &run.explanation.workers[i])
+        .map(|worker| ranges::Range {
+            worker: worker.worker,
+            arrival: worker.arrival,
+            late: worker.late_share,
+        })
+        .collect();
+    // Workers have virtual arrivals where they are drawn, and real ones before a deadline.
+    let deadline = match run.explanation.circumstances.drawn {
+        true => f64::NAN,
+        false => run.explanation.deadline.seconds[1],
+    };
+    drawn(ranges::draw(&run.label, &rows, deadline))
+}
+
+/// Bits that the workers sent, over the iterations, beside what they would have sent.
+pub fn bits_sent(run: &Run) -> Outcome<String> {
+    let series = |name| run.reader.series(name).map_err(failure);
+    let dimension = run.reader.count("dimension").unwrap_or(0) as f64;
+    let plain: Vec<f64> = series("responders")?
+        .iter()
+        .map(|responders| 32.0 * dimension * responders)
+        .collect();
+    let curves = [
+        ("sent", series("bits_up")?),
+        ("had nobody been late", series("bits_up_offered")?),
+        ("what was sent, as f32", plain),
+    ]
+    .map(|(label, bits)| (label, accumulated(&bits)));
+    let most = curves.iter().filter_map(|(_, bits)| bits.last().copied());
+    let (factor, prefix) = si_prefix(most.fold(0.0, f64::max));
+    let x: Vec<f64> = series("iteration")?.iter().map(|i| i + 1.0).collect();
+    let curve = |(label, bits): (&str, Vec<f64>)| Curve {
+        label: label.into(),
+        x: x.clone(),
+        raw: vec![],
+        smooth: bits.iter().map(|bits| bits / factor).collect(),
+        dots: false,
+    };
+    let panel = Panel {
+        title: format!("Sent by the workers, {prefix}bit: {}", run.label),
+        subtitle: "from the start on; headers included".into(),
+        x_label: "iterations".into(),
+        curves: curves.into_iter().map(curve).collect(),
+        linear: true,
+    };
+    drawn(curves::draw(&[panel], HALF_PAGE))
+}
+
 /// One panel per metric.
-fn evaluations(runs: &[Run]) -> Outcome<Figures> {
+pub fn evaluations(runs: &[Run]) -> Outcome<Figures> {
     let mut panels: Vec<Panel> = vec![];
     for run in runs {
         let evaluation = run.reader.evaluation().map_err(failure)?;
@@ -237,6 +348,7 @@ fn evaluations(runs: &[Run]) -> Outcome<Figures> {
                         subtitle,
                         x_label: "iterations".into(),
                         curves: vec![curve],
+                        linear: false,
                     });
                 }
             }
@@ -280,7 +392,9 @@ mod tests {
                 "loss-time.svg",
                 "loss-bits.svg",
                 "arrivals.svg",
-                "evaluation.svg"
+                "evaluation.svg",
+                "round-times.svg",
+                "arrival-times.svg"
             ]
         );
         for path in written {

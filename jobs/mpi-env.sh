@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # whoever sources it reads mpirun_options
 # Sourced, not run: launcher options and variables for more ranks than cores on one machine.
 # Sets mpirun_options. Open MPI refuses to oversubscribe and to run as root unless it is told to,
 # binds ranks to single cores, spins while it waits, and ends a job of which one rank dies; other

@@ -11,10 +11,22 @@ stage() { # stage NAME COMMAND...
   printf '== %s: %d s\n' "$name" $((SECONDS - begin))
 }
 
+scripts() {
+  local file
+  for file in jobs/*.sh jobs/*.sbatch jobs/machines/*.sh .ci/run; do bash -n "$file" || return 1; done
+  if command -v shellcheck >/dev/null; then
+    shellcheck --external-sources --severity=warning jobs/*.sh jobs/*.sbatch jobs/machines/*.sh .ci/run
+  else
+    echo "shellcheck is not installed: only the syntax was checked"
+  fi
+}
+
 stage "set-up" jobs/setup.sh
+stage "scripts" scripts
 stage "format" cargo fmt --check
 stage "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
 . jobs/mpi-env.sh
 stage "tests" cargo test --workspace --quiet --no-fail-fast
 stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+stage "slurm" jobs/slurm-test.sh
 printf '== all stages: %d s\n' $((SECONDS - started))

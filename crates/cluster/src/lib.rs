@@ -7,6 +7,7 @@
 //!
 //! Nothing here waits without a bound, and whoever is waited for is named.
 
+mod arrivals;
 mod blocks;
 mod buffer;
 mod deadline;

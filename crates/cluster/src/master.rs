@@ -8,6 +8,7 @@
 //! The division by n makes the step one on the average gradient, as in the authors' runs. The loop
 //! is the same over MPI and in process; only the [`Transport`] differs.
 
+use crate::arrivals;
 use crate::downlink::{Model, Publisher};
 use crate::error::RunError;
 use crate::estimate::Estimate;
@@ -26,6 +27,7 @@ use learner::optimizer::{clip_scale, gradient_norm};
 use learner::{Learner, LearnerError, Metric, Optimizer, learning_rate};
 use run_log::IterationRow;
 use std::time::Instant;
+use straggler::Monitor;
 
 /// Receives what a run produces, as it happens.
 pub trait Journal {
@@ -113,9 +115,11 @@ pub struct Master<'a> {
     pub(crate) plan_reason: String,
     pub(crate) saving: Saving,
     resume: Option<Resume>,
-    replan_due: bool,
+    pub(crate) replan_due: bool,
     /// How many lost workers the plan in force knows of.
-    planned_with_lost: usize,
+    pub(crate) planned_with_lost: usize,
+    /// Holds arrivals against the plan.
+    pub(crate) monitor: Option<Monitor>,
     /// Whether a worker reported a gradient that is not finite in this round.
     pub(crate) not_finite: bool,
     exact: Vec<f32>,
@@ -155,7 +159,7 @@ impl<'a> Master<'a> {
         let dimension = parts.learner.dimension();
         let mut parameters = parts.learner.initial_parameters();
         let (mut first, mut empty_rounds) = (0, 0);
-        let mut plan_reason = "start".to_owned();
+        let (mut monitor, mut plan_reason) = (None, "start".to_owned());
         if let Some(resume) = &mut parts.resume {
             parameters = std::mem::take(&mut resume.parameters);
             let state = std::mem::take(&mut resume.optimizer);
@@ -163,6 +167,10 @@ impl<'a> Master<'a> {
             parts.plan = resume.state.plan.clone();
             (first, empty_rounds) = (resume.state.iterations, resume.state.empty_rounds);
             plan_reason.clone_from(&resume.state.plan_reason);
+            monitor = resume.state.monitor.take();
+            if let Some(monitor) = &mut monitor {
+                Monitor::set_rounds(monitor, parts.settings.iterations);
+            }
         }
         if parts.settings.error_feedback.is_some()
             && matches!(parts.plan.decoder, Decoder::PerRound(_))
@@ -200,6 +208,7 @@ impl<'a> Master<'a> {
             roster: Roster::new(workers),
             offences: Offences::new(workers),
             norms: Norms::default(),
+            monitor: monitor.or_else(|| arrivals::monitor(parts.settings, &parts.plan)),
             plan: parts.plan,
             publisher,
             sequence: 0,
@@ -260,8 +269,9 @@ impl<'a> Master<'a> {
             self.step(t, &mut row)?; // beta_t+1
 
             self.count_empty(t, row.deadline)?;
-            if self.replan_due {
-                self.replan(t + 1)?;
+            let drift = self.watch(&round, &row); // whether p_i are still those of the plan
+            if self.replan_due || drift.is_some() {
+                self.replan(t + 1, drift.as_ref())?;
             }
             let moved = self.transport.traffic();
             row.bits_up = 8 * (moved.up - traffic.up);
@@ -471,37 +481,8 @@ impl<'a> Master<'a> {
         })
     }
 
-    /// A plan for the workers that are left, from iteration `t` on.
-    pub(crate) fn replan(&mut self, t: u64) -> Result<(), RunError> {
-        self.check_alive(t)?;
-        let belief = Belief {
-            dead: self.roster.dead(),
-            probabilities: None,
-        };
-        let plan = (self.replanner)(&belief).map_err(RunError::Replan)?;
-        let dimension = self.parameters.len();
-        self.messages = Messages::new(&plan, self.settings, dimension)
-            .map_err(|error| RunError::Replan(error.to_string()))?;
-        self.clockwork.messages(self.messages.all_payload_bits());
-        self.estimate = Estimate::new(&plan, dimension);
-        self.transport.publish(&plan)?;
-        self.plan_reason = self.reason_to_replan();
-        self.journal.plan(t, &plan, &self.plan_reason);
-        self.planned_with_lost = self.roster.lost().len();
-        self.plan = plan;
-        self.replan_due = false;
-        Ok(())
-    }
-
-    /// Who was lost since the last plan, and why.
-    fn reason_to_replan(&self) -> String {
-        let news = self.roster.lost().iter().skip(self.planned_with_lost);
-        if news.len() == 0 {
-            return "all workers are back".to_owned();
-        }
-        news.map(|lost| format!("worker {} is lost: {}", lost.worker, lost.reason))
-            .collect::<Vec<_>>()
-            .join("; ")
+    pub(crate) fn ask_for_a_plan(&mut self, belief: &Belief) -> Result<Plan, String> {
+        (self.replanner)(belief)
     }
 
     fn outcome(&self, iterations: u64, stopped: bool, metrics: Vec<Metric>) -> Outcome {

@@ -87,6 +87,7 @@ pub fn probe(parts: ProbeParts<'_>) -> Result<Probe, RunError> {
             refuse: 0.0,
             clip: 0.0,
         },
+        replan: None,
         ..parts.settings.clone()
     };
     let engine = Engine::new(Box::new(gradients.clone()), settings.preset, settings.seed)

@@ -115,7 +115,7 @@ impl Master<'_> {
                 "before the checkpoint worker {} was lost; this job plans with everybody again",
                 lost.join(", ")
             ));
-            self.replan(self.first)?;
+            self.replan(self.first, None)?;
         }
         Ok(())
     }
@@ -212,6 +212,7 @@ impl Master<'_> {
             offences: self.offences.clone(),
             norms: self.norms.clone(),
             times: self.clockwork.times(),
+            monitor: self.monitor.clone(),
             optimizer: optimizer.kind,
             optimizer_steps: optimizer.step,
             memories,

@@ -42,6 +42,9 @@ pub struct Settings {
     pub empty_round: EmptyRound,
     /// Give up after so many empty rounds in a row.
     pub max_empty_rounds: u64,
+    /// How arrivals are held against the plan, which is made anew when it no longer holds; `None` keeps
+    /// it for as long as nobody is lost.
+    pub replan: Option<straggler::Rules>,
     /// Give up when fewer workers are alive.
     pub min_workers: usize,
     /// A worker is lost after so many rounds of silence...

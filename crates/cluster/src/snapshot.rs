@@ -58,6 +58,9 @@ pub struct MasterState {
     pub norms: Norms,
     /// What the deadline, or the unit of injected delays, is chosen from: seconds, oldest first.
     pub times: Vec<f64>,
+    /// Who arrived lately, and what is believed of the workers since; `None` where nobody watches.
+    #[serde(default)]
+    pub monitor: Option<straggler::Monitor>,
     /// `sgd`, `adam` or `adamw`.
     pub optimizer: String,
     /// Steps the optimizer has taken.

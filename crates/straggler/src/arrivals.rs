@@ -280,6 +280,16 @@ impl Monitor {
         }
     }
 
+    /// The run is to last `rounds` rounds, not as many as it began with. Tests that are under way ask
+    /// for as much more evidence as the run is longer.
+    pub fn set_rounds(&mut self, rounds: u64) {
+        let longer = rounds as f64 / self.rounds.max(1) as f64;
+        for watch in &mut self.workers {
+            watch.threshold *= longer.max(1.0);
+        }
+        self.rounds = rounds;
+    }
+
     /// p of every worker, as planned or estimated since.
     pub fn probabilities(&self) -> Vec<f64> {
         self.workers.iter().map(|watch| watch.believed).collect()

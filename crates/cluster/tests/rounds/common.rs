@@ -49,13 +49,28 @@ pub fn plan_for(dead: &[usize]) -> Plan {
     plan_with(&preset(), 60, dead)
 }
 
+/// The plan for what a run has learnt.
+pub fn plan_believing(belief: &Belief) -> Plan {
+    let planned = delays().straggle_probabilities(TAU);
+    let p = belief.probabilities.as_ref().unwrap_or(&planned);
+    plan_of(&preset(), 60, &belief.lost(), p)
+}
+
 /// A plan of `total_bits` bits a coordinate for the widths of `preset`.
 pub fn plan_with(preset: &Preset, total_bits: u64, dead: &[usize]) -> Plan {
-    let p = delays().straggle_probabilities(TAU);
+    plan_of(
+        preset,
+        total_bits,
+        dead,
+        &delays().straggle_probabilities(TAU),
+    )
+}
+
+fn plan_of(preset: &Preset, total_bits: u64, dead: &[usize], p: &[f64]) -> Plan {
     let phi = |bits: u8| preset.phi(bits, 20);
     let setting = Setting {
         partitions: WORKERS,
-        straggle_probabilities: &p,
+        straggle_probabilities: p,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
         by_width: None,
@@ -131,6 +146,7 @@ pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
         relative_error_every: 0,
         empty_round: EmptyRound::Step,
         max_empty_rounds: 50,
+        replan: None,
         min_workers: 1,
         give_up_after: 5,
         give_up_seconds: 0.0,
@@ -248,7 +264,7 @@ pub fn run_kept(
         ..Record::default()
     };
     let dimension = learner.dimension();
-    let mut replanner = |belief: &Belief| Ok(plan_for(&belief.lost()));
+    let mut replanner = |belief: &Belief| Ok(plan_believing(belief));
     let mut master = Master::new(Parts {
         settings,
         transport,

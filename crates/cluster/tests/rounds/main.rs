@@ -8,5 +8,6 @@ mod faults;
 mod in_process;
 mod monte_carlo;
 mod probe;
+mod replanning;
 mod resume;
 mod schemes;

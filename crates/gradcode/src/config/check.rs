@@ -20,6 +20,7 @@ pub(super) fn check(config: &Config, merged: &Merged) -> Checked {
     codec::codec(config, merged)?;
     optimizer(config, merged)?;
     rounds(config, merged)?;
+    replan(config, merged)?;
     straggler::straggler(config, merged)?;
     inject::inject(config, merged)?;
     places(config, merged)
@@ -380,6 +381,28 @@ fn rounds(config: &Config, merged: &Merged) -> Checked {
         "round.min_workers",
         (1..=config.workers).contains(&round.min_workers),
         &format!("must be from 1 to the {} workers", config.workers),
+    )
+}
+
+fn replan(config: &Config, merged: &Merged) -> Checked {
+    let replan = &config.replan;
+    require(
+        merged,
+        "replan.false_alarms",
+        replan.false_alarms > 0.0 && replan.false_alarms < 1.0,
+        "is a probability per run: must lie strictly between 0 and 1",
+    )?;
+    require(
+        merged,
+        "replan.tolerance",
+        non_negative(replan.tolerance),
+        "must be a number, at least 0",
+    )?;
+    require(
+        merged,
+        "replan.window",
+        replan.window >= 1,
+        "needs at least 1 round",
     )
 }
 

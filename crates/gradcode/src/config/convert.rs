@@ -15,8 +15,8 @@ use torch_models::layers::NormKind;
 use super::error::ConfigError;
 use super::settings::{Architecture, CocoPaths, Config};
 use super::values::{
-    CodecNorm, CodecPreset, DelayKind, Feedback, InjectedFault, InjectedPhase, Injection, Labels,
-    Loss, Norm, OptimizerKind, Rates, Schedule, TraceOrder,
+    CodecNorm, CodecPreset, DelayKind, Estimator, Feedback, InjectedFault, InjectedPhase,
+    Injection, Labels, Loss, Norm, OnDrift, OptimizerKind, Rates, Schedule, TraceOrder,
 };
 
 impl Config {
@@ -137,6 +137,27 @@ impl Config {
             },
             warmup: self.optimizer.warmup,
         }
+    }
+
+    /// How arrivals are held against the plan; `None` where it is made anew for lost workers alone.
+    /// `real` says that nothing makes stragglers but the machines.
+    pub fn replan_rules(&self, real: bool) -> Option<straggler::Rules> {
+        let replan = &self.replan;
+        let watches = match replan.on_drift {
+            OnDrift::Auto => real,
+            OnDrift::Always => true,
+            OnDrift::Never => false,
+        };
+        watches.then_some(straggler::Rules {
+            false_alarms: replan.false_alarms,
+            tolerance: replan.tolerance,
+            window: replan.window,
+            pause: replan.pause,
+            estimator: match replan.estimator {
+                Estimator::Frequency => straggler::Estimator::Frequency,
+                Estimator::ShiftedExponential => straggler::Estimator::ShiftedExponential,
+            },
+        })
     }
 
     /// How the data sets' category ids become labels.

@@ -3,7 +3,7 @@
 use super::layer::Layer;
 use super::origin::Origins;
 use super::settings::Config;
-use super::values::{CodecPreset, DelayKind, Inject, ModelKind, OptimizerKind};
+use super::values::{CodecPreset, DelayKind, Inject, ModelKind, OnDrift, OptimizerKind};
 
 /// The keys that only some schemes read, and what `Scheme::options` calls them.
 const SCHEME_OPTIONS: &[(&str, &str)] = &[
@@ -21,6 +21,15 @@ const SCHEME_OPTIONS: &[(&str, &str)] = &[
     ("scheme.code", "code"),
     ("scheme.ridge", "ridge"),
     ("scheme.normalise", "normalise"),
+];
+
+/// The keys of `[replan]` that only watching for drift reads.
+const DRIFT_KEYS: [&str; 5] = [
+    "replan.false_alarms",
+    "replan.tolerance",
+    "replan.window",
+    "replan.pause",
+    "replan.estimator",
 ];
 
 /// What the user set although this configuration does not look at it.
@@ -171,6 +180,10 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("straggler.inject = \"{inject}\""),
         ),
     ];
+    because.extend(DRIFT_KEYS.map(|key| {
+        let unwatched = "replan.on_drift = \"never\"".to_owned();
+        (key, config.replan.on_drift == OnDrift::Never, unwatched)
+    }));
     let options = scheme.scheme().options();
     because.extend(SCHEME_OPTIONS.iter().map(|(key, option)| {
         let idle = !options.contains(option);

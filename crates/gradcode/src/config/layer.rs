@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::origin::{Origins, Place};
 use super::values::{
     Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction, DeadlineSeconds,
-    Decoding, DelayKind, DownlinkForm, EmptyRound, Every, Feedback, Graph, Inject, Injection,
-    Labels, Loss, MedianPlusMad, Method, ModelKind, Norm, OneOrMany, OptimizerKind,
-    PlannedDeadline, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind, StudyKind, StudyRates,
-    TraceOrder, UnitSeconds,
+    Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every, Feedback, Graph, Inject,
+    Injection, Labels, Loss, MedianPlusMad, Method, ModelKind, Norm, OnDrift, OneOrMany,
+    OptimizerKind, PlannedDeadline, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind,
+    StudyKind, StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -160,6 +160,12 @@ section! {
     }
 }
 section! {
+    /// `[replan]`: when a plan is made anew because workers have changed.
+    ReplanLayer at "replan" {
+        on_drift: OnDrift, false_alarms: f64, tolerance: f64, window: usize, pause: u64, estimator: Estimator,
+    }
+}
+section! {
     /// `[compute]`: device and threads of a rank.
     ComputeLayer at "compute" {
         device: String, threads: usize,
@@ -227,7 +233,7 @@ layer! {
     sections {
         model: ModelLayer, data: DataLayer, scheme: SchemeLayer, budget: BudgetLayer,
         codec: CodecLayer, optimizer: OptimizerLayer, evaluation: EvaluationLayer,
-        downlink: DownlinkLayer, checkpoint: CheckpointLayer, round: RoundLayer, straggler: StragglerLayer, deadline: DeadlineLayer,
+        downlink: DownlinkLayer, checkpoint: CheckpointLayer, round: RoundLayer, straggler: StragglerLayer, deadline: DeadlineLayer, replan: ReplanLayer,
         compute: ComputeLayer, mpi: MpiLayer,
     }
 }

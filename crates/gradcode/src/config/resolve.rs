@@ -9,7 +9,7 @@ use super::layer::Layer;
 use super::origin::Origins;
 use super::settings::{
     Architecture, Budget, BudgetBits, Checkpoint, CocoPaths, Codec, Compute, Config, Data,
-    Deadline, Downlink, Evaluation, Model, Mpi, Optimizer, Round, Scheme, Straggler,
+    Deadline, Downlink, Evaluation, Model, Mpi, Optimizer, Replan, Round, Scheme, Straggler,
 };
 use super::values::{CodecPreset, Feedback, Loss, ModelKind, Norm, OneOrMany, Rates};
 use gradient_code::SchemeConfig;
@@ -142,6 +142,9 @@ pub fn resolve(
             }
         },
         compute: take!(merged, layer.compute, "compute" => Compute { device, threads }),
+        replan: take!(merged, layer.replan, "replan" => Replan {
+            on_drift, false_alarms, tolerance, window, pause, estimator,
+        }),
         mpi: take!(merged, layer.mpi, "mpi" => Mpi {
             grants, startup_timeout_seconds, silence_timeout_seconds, goodbye_timeout_seconds,
         }),

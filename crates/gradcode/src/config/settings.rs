@@ -6,13 +6,14 @@ use serde::{Serialize, Serializer};
 
 use super::layer::{
     BudgetLayer, CheckpointLayer, CodecLayer, ComputeLayer, DataLayer, DeadlineLayer,
-    DownlinkLayer, EvaluationLayer, Layer, ModelLayer, MpiLayer, OptimizerLayer, RoundLayer,
-    SchemeLayer, StragglerLayer,
+    DownlinkLayer, EvaluationLayer, Layer, ModelLayer, MpiLayer, OptimizerLayer, ReplanLayer,
+    RoundLayer, SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    CodecNorm, CodecPreset, DeadlineSeconds, DelayKind, DownlinkForm, EmptyRound, Every, Feedback,
-    Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm, OneOrMany, OptimizerKind,
-    PlannedDeadline, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder, UnitSeconds,
+    CodecNorm, CodecPreset, DeadlineSeconds, DelayKind, DownlinkForm, EmptyRound, Estimator, Every,
+    Feedback, Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm, OnDrift, OneOrMany,
+    OptimizerKind, PlannedDeadline, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder,
+    UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub deadline: Deadline,
     /// `[compute]`
     pub compute: Compute,
+    /// `[replan]`
+    pub replan: Replan,
     /// `[mpi]`
     pub mpi: Mpi,
 }
@@ -326,6 +329,23 @@ pub struct Compute {
     pub threads: usize,
 }
 
+/// `[replan]`: when a plan is made anew because workers have changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Replan {
+    /// Whether it is at all.
+    pub on_drift: OnDrift,
+    /// Probability per run of one without a reason.
+    pub false_alarms: f64,
+    /// Relative change of the odds of being late that is none.
+    pub tolerance: f64,
+    /// Rounds per worker that estimates are made from.
+    pub window: usize,
+    /// Rounds between two of them.
+    pub pause: u64,
+    /// How p_i is estimated.
+    pub estimator: Estimator,
+}
+
 /// `[mpi]`
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mpi {
@@ -430,6 +450,14 @@ impl Config {
             compute: ComputeLayer {
                 device: Some(self.compute.device.clone()),
                 threads: Some(self.compute.threads),
+            },
+            replan: ReplanLayer {
+                on_drift: Some(self.replan.on_drift),
+                false_alarms: Some(self.replan.false_alarms),
+                tolerance: Some(self.replan.tolerance),
+                window: Some(self.replan.window),
+                pause: Some(self.replan.pause),
+                estimator: Some(self.replan.estimator),
             },
             mpi: MpiLayer {
                 grants: Some(self.mpi.grants),

@@ -170,6 +170,22 @@ words! {
         /// Drawn independently.
         Resample = "resample",
     }
+    /// `replan.on_drift`
+    OnDrift {
+        /// Where stragglers are real.
+        Auto = "auto",
+        /// Whatever makes them.
+        Always = "always",
+        /// Only lost workers change a plan.
+        Never = "never",
+    }
+    /// `replan.estimator`
+    Estimator {
+        /// The share of missed rounds.
+        Frequency = "frequency",
+        /// A shifted exponential fitted to the arrivals.
+        ShiftedExponential = "shifted-exponential",
+    }
     /// `study.kind`
     StudyKind {
         /// Runs of the training loop.

@@ -110,6 +110,7 @@ fn with(config: &Config, straggling: Straggling) -> Settings {
         shrink: config.codec.shrink,
         error_feedback: config.error_feedback(),
         downlink: downlink(config),
+        replan: config.replan_rules(matches!(straggling, Straggling::Real(_))),
         straggling,
         learning_rate: config.learning_rate_schedule(),
         clip_norm: config.optimizer.clip_norm,

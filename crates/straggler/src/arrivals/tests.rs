@@ -178,6 +178,20 @@ fn it_can_be_continued() {
     }
 }
 
+#[test]
+fn a_run_can_be_made_longer() {
+    let ill = model(&[0.9]);
+    let mut monitor = Monitor::new(rules(), &[0.3], 5);
+    assert!(watch(&mut monitor, 5, 0..5, |_| ill.clone()).is_empty());
+    let mut longer = monitor.clone();
+    longer.set_rounds(400);
+    assert!(watch(&mut monitor, 5, 5..400, |_| ill.clone()).is_empty());
+    assert!(!watch(&mut longer, 5, 5..400, |_| ill.clone()).is_empty());
+    let mut fresh = Monitor::new(rules(), &[0.3], 400);
+    watch(&mut fresh, 5, 0..400, |_| ill.clone());
+    assert_eq!(longer, fresh);
+}
+
 /// The mean squared errors of the two estimators, in units of the frequency's: the fit gains where p is
 /// small, and loses everything where delays are not what it supposes.
 #[test]

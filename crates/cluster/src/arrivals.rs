@@ -1,0 +1,101 @@
+//! Who arrives, held against the plan, and the plan made anew where it no longer holds.
+//!
+//! Every round is a trial of every worker that the plan wants something of. [`straggler::Monitor`]
+//! tests them; this module says what its trials are, and acts on what it finds between two rounds.
+
+use crate::error::RunError;
+use crate::estimate::Estimate;
+use crate::expected::Messages;
+use crate::gather::Round;
+use crate::master::{Belief, Master};
+use crate::settings::Settings;
+use gradient_code::Plan;
+use run_log::IterationRow;
+use straggler::{Drift, Monitor, Trial};
+
+/// Watches the arrivals of a run that begins with `plan`, if it should and there is anything to see.
+pub(crate) fn monitor(settings: &Settings, plan: &Plan) -> Option<Monitor> {
+    let rules = settings.replan.filter(|_| !plan.no_straggling)?;
+    let planned: Vec<f64> = plan
+        .workers
+        .iter()
+        .map(|worker| worker.straggle_probability)
+        .collect();
+    Some(Monitor::new(rules, &planned, settings.iterations))
+}
+
+impl Master<'_> {
+    /// Holds a complete round against the plan; what has changed, if anything has.
+    pub(crate) fn watch(&mut self, round: &Round, row: &IterationRow) -> Option<Drift> {
+        let deadline = round.timing.deadline;
+        let monitor = self.monitor.as_mut().filter(|_| deadline.is_finite())?;
+        // Where arrivals are drawn, the draws are what the deadline is held against.
+        let arrivals = match self.clockwork.drawn() {
+            true => &round.timing.delays,
+            false => &row.per_worker.arrival_time,
+        };
+        for (worker, &behind) in row.per_worker.late_iterations.iter().enumerate() {
+            let trial = match behind {
+                ..0 => continue, // idle or lost: nothing was wanted of it
+                0 => Trial::Arrived(arrivals[worker]),
+                1 => Trial::Late(deadline),
+                2.. => Trial::Busy,
+            };
+            monitor.observe(worker, trial);
+        }
+        monitor.end_round(deadline)
+    }
+
+    /// Makes the plan anew from iteration `t` on, without the lost and with what has been learnt of
+    /// the others. A drift that no plan can be made for leaves the old one in force.
+    pub(crate) fn replan(&mut self, t: u64, drift: Option<&Drift>) -> Result<(), RunError> {
+        self.check_alive(t)?;
+        let learnt = self.monitor.as_ref().filter(|monitor| monitor.has_learnt());
+        let belief = Belief {
+            dead: self.roster.dead(),
+            probabilities: learnt.map(Monitor::probabilities),
+        };
+        let dimension = self.parameters().len();
+        let made = self.ask_for_a_plan(&belief).and_then(|plan| {
+            let messages = Messages::new(&plan, self.settings, dimension);
+            Ok((messages.map_err(|error| error.to_string())?, plan))
+        });
+        let (messages, plan) = match (made, drift) {
+            (Ok(made), _) => made,
+            (Err(reason), Some(drift)) if !self.replan_due => {
+                self.journal.warning(&format!(
+                    "the plan stays as it is at iteration {t}, since there is no other: {reason}; {drift}"
+                ));
+                return Ok(());
+            }
+            (Err(reason), _) => return Err(RunError::Replan(reason)),
+        };
+        let reason = self.reason_to_replan(drift);
+        if drift.is_some() {
+            self.journal
+                .warning(&format!("a new plan from iteration {t} on: {reason}"));
+        }
+        self.messages = messages;
+        self.clockwork.messages(self.messages.all_payload_bits());
+        self.estimate = Estimate::new(&plan, dimension);
+        self.transport.publish(&plan)?;
+        self.journal.plan(t, &plan, &reason);
+        self.plan_reason = reason;
+        self.planned_with_lost = self.roster.lost().len();
+        self.plan = plan;
+        self.replan_due = false;
+        Ok(())
+    }
+
+    /// Who was lost since the last plan and why, and who is late more or less often.
+    fn reason_to_replan(&self, drift: Option<&Drift>) -> String {
+        let lost = self.roster.lost().iter().skip(self.planned_with_lost);
+        if lost.len() == 0 && drift.is_none() {
+            return "all workers are back".to_owned();
+        }
+        lost.map(|lost| format!("worker {} is lost: {}", lost.worker, lost.reason))
+            .chain(drift.map(Drift::to_string))
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+}

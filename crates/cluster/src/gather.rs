@@ -16,7 +16,8 @@ use crate::estimate::Refusal;
 use crate::master::Master;
 use crate::message::{Header, Status, Task};
 use crate::straggling::RoundTiming;
-use crate::transport::Event;
+use crate::transport::{Event, beside_if_large};
+use gradient_code::Decoder;
 use gradient_codec::FrameError;
 use run_log::IterationRow;
 use std::collections::{BTreeMap, VecDeque};
@@ -178,7 +179,7 @@ impl Master<'_> {
         loop {
             // Whenever something has changed, be it that a worker was given up.
             let folding = Instant::now();
-            self.fold(&mut state, round, row);
+            self.fold(&mut state, round, row)?;
             decoded += folding.elapsed().as_secs_f64();
             state.closed |= state.unreported.is_empty();
             if state.closed && state.in_time.is_empty() && state.granted.is_empty() {
@@ -225,13 +226,19 @@ impl Master<'_> {
             true => &round.timing.delays,
             false => &row.per_worker.arrival_time,
         };
-        let kept = self
-            .estimate
-            .finish(&self.plan, &self.messages, round.iteration, arrivals)
-            .map_err(|reason| RunError::Decode {
-                iteration: round.iteration,
-                reason,
-            })?;
+        let (estimate, plan, messages) = (&mut self.estimate, &self.plan, &self.messages);
+        // With fixed weights nothing is left to do.
+        let coordinates = match plan.decoder {
+            Decoder::Fixed { .. } => 0,
+            Decoder::PerRound(_) => self.parameters.len(),
+        };
+        let work = || estimate.finish(plan, messages, round.iteration, arrivals);
+        let (finished, moved) = beside_if_large(coordinates, self.transport, work);
+        moved?;
+        let kept = finished.map_err(|reason| RunError::Decode {
+            iteration: round.iteration,
+            reason,
+        })?;
         for buffer in kept {
             self.transport.recycle(buffer);
         }
@@ -423,8 +430,14 @@ impl Master<'_> {
     }
 
     /// Folds the frames whose turn it is into the estimate.
-    fn fold(&mut self, state: &mut Gathering, round: &Round, row: &mut IterationRow) {
+    fn fold(
+        &mut self,
+        state: &mut Gathering,
+        round: &Round,
+        row: &mut IterationRow,
+    ) -> Result<(), RunError> {
         let drawn = self.clockwork.drawn();
+        let coordinates = self.parameters.len();
         while let Some(at) = state
             .granted
             .iter()
@@ -439,11 +452,13 @@ impl Master<'_> {
             };
             row.per_worker.bits[worker] = 8 * frame.bytes().len() as i64;
             let t = round.iteration;
+            let (estimate, plan, messages) = (&mut self.estimate, &self.plan, &self.messages);
             let norms = (&mut self.norms, self.settings.limits);
-            match self
-                .estimate
-                .fold(&self.plan, &self.messages, (worker, t), frame, norms)
-            {
+            let work = || estimate.fold(plan, messages, (worker, t), frame, norms);
+            // Other frames move on meanwhile; folding itself takes all the cores.
+            let (folded, moved) = beside_if_large(coordinates, self.transport, work);
+            moved?;
+            match folded {
                 Ok(Some(buffer)) => self.transport.recycle(buffer),
                 Ok(None) => {}
                 Err((error, buffer)) => {
@@ -458,6 +473,7 @@ impl Master<'_> {
             }
             self.roster.release(worker);
         }
+        Ok(())
     }
 
     /// Counts a message that cannot be used; its worker is late.

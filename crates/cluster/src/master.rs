@@ -21,7 +21,7 @@ use crate::settings::{EmptyRound, Settings};
 use crate::signals::Signals;
 use crate::snapshot::Resume;
 use crate::straggling::Clockwork;
-use crate::transport::{Transport, beside};
+use crate::transport::{Transport, beside, beside_if_large};
 use gradient_code::{Decoder, Plan};
 use learner::optimizer::{clip_scale, gradient_norm};
 use learner::{Learner, LearnerError, Metric, Optimizer, learning_rate};
@@ -345,7 +345,8 @@ impl<'a> Master<'a> {
             let second = estimate.second(&self.plan);
             let (optimizer, parameters) = (&mut self.optimizer, &mut self.parameters);
             let gradient = estimate.gradient();
-            let (finite, moved) = beside(self.transport, || {
+            let dimension = parameters.len();
+            let (finite, moved) = beside_if_large(dimension, self.transport, || {
                 optimizer.step_scaled(parameters, gradient, scale, second, rate);
                 parameters.iter().all(|x| x.is_finite())
             });
@@ -422,7 +423,8 @@ impl<'a> Master<'a> {
     /// The model of iteration `t` as the workers are sent it.
     pub(crate) fn publish_model(&mut self, t: u64) -> Result<Model, RunError> {
         let (publisher, parameters) = (&mut self.publisher, &self.parameters);
-        let (model, moved) = beside(self.transport, || publisher.publish(parameters, t));
+        let work = || publisher.publish(parameters, t);
+        let (model, moved) = beside_if_large(parameters.len(), self.transport, work);
         moved?;
         model.map_err(|source| RunError::Publish {
             iteration: t,

@@ -110,6 +110,22 @@ pub trait Transport {
     fn finish(&mut self, code: u8) -> Ending;
 }
 
+/// [`beside`] for work on `coordinates` coordinates, which is done at once where a thread would take
+/// longer than the work.
+pub(crate) fn beside_if_large<R: Send>(
+    coordinates: usize,
+    transport: &mut dyn Transport,
+    work: impl FnOnce() -> R + Send,
+) -> (R, Result<(), TransportError>) {
+    if coordinates < LARGE {
+        return (work(), Ok(()));
+    }
+    beside(transport, work)
+}
+
+/// A pass over so many coordinates takes about as long as to start a thread and to notice its end.
+const LARGE: usize = 1 << 17;
+
 /// Runs `work` on a thread of its own while the transport's messages progress, and returns its
 /// result together with the first transport error met meanwhile.
 ///

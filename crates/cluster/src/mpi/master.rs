@@ -1,13 +1,15 @@
 //! The master's side of MPI: orders out, reports and frames in.
 
+use super::bulk::{Bulk, Outgoing, bulk_of};
+use super::recall::Recalled;
 use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
 use super::{Chunks, host_of, pause, tag};
 use crate::buffer::{Buffer, Landing, Parameters};
-use crate::downlink::{Delivery, Halves, Model};
+use crate::downlink::Model;
 use crate::error::TransportError;
 use crate::memory::Memory;
-use crate::message::{At, CONTROL_BYTES, Ending, Header, Order, Report, Task, decode, encode};
+use crate::message::{CONTROL_BYTES, Ending, Header, Order, Report, Task, decode, encode};
 use crate::transport::{Event, Traffic, Transport};
 use gradient_code::Plan;
 use std::collections::{HashMap, VecDeque};
@@ -44,24 +46,24 @@ pub type Answer = Result<String, (u8, String)>;
 
 /// The [`Transport`] over MPI, at rank 0.
 pub struct MpiTransport {
-    requests: Requests,
+    pub(super) requests: Requests,
     options: MpiOptions,
     workers: usize,
-    ranks: Vec<Peer>,
+    pub(super) ranks: Vec<Peer>,
     /// What each request in flight is for.
-    purposes: HashMap<Ticket, Purpose>,
-    events: VecDeque<Event>,
+    pub(super) purposes: HashMap<Ticket, Purpose>,
+    pub(super) events: VecDeque<Event>,
     pool: Vec<Buffer>,
     started: Instant,
     traffic: Traffic,
     completions: Vec<Completion>,
     /// Bytes of the parameters: no memory is longer.
-    longest_memory: usize,
+    pub(super) longest_memory: usize,
 }
 
 /// A worker rank as the master sees it. Index 0 of the list is the master itself, never used.
 #[derive(Default)]
-struct Peer {
+pub(super) struct Peer {
     /// The version of the model sent last.
     model: Option<u64>,
     outgoing: VecDeque<Outgoing>,
@@ -69,7 +71,7 @@ struct Peer {
     /// Failed tasks whose reason is on its way.
     failures: VecDeque<(Header, Landing)>,
     /// A memory on its way to a checkpoint.
-    recalled: Option<Recalled>,
+    pub(super) recalled: Option<Recalled>,
     answer: Option<Landing>,
     answered: Option<Answer>,
     last_order: Option<Instant>,
@@ -77,28 +79,6 @@ struct Peer {
     /// Its workers that the master has given up and that have not reported since.
     given_up: Vec<usize>,
     goodbye: bool,
-}
-
-/// Bulk data on its way to a rank.
-struct Outgoing {
-    data: Bulk,
-    chunks: Chunks,
-}
-
-enum Bulk {
-    Parameters(Arc<Parameters>),
-    Halves(Arc<Halves>),
-    Update(Arc<Vec<u8>>),
-    Text(Arc<Vec<u8>>),
-    Memory(Arc<Parameters>),
-}
-
-/// A worker's memory on its way from a rank.
-struct Recalled {
-    worker: u32,
-    rate: f64,
-    landing: Landing,
-    chunks: Chunks,
 }
 
 /// A frame on its way from a rank.
@@ -110,7 +90,7 @@ struct Incoming {
 }
 
 #[derive(Clone, Copy)]
-enum Purpose {
+pub(super) enum Purpose {
     Order,
     Chunk,
     Report,
@@ -249,22 +229,7 @@ impl MpiTransport {
             return Ok(());
         };
         while let Some(range) = first.chunks.next() {
-            let ticket = match &first.data {
-                Bulk::Parameters(data) => {
-                    self.requests
-                        .send_shared(data, range, rank, tag::PARAMETERS)?
-                }
-                Bulk::Halves(data) => {
-                    self.requests
-                        .send_shared(data, range, rank, tag::PARAMETERS)?
-                }
-                Bulk::Update(data) => {
-                    self.requests
-                        .send_shared(data, range, rank, tag::PARAMETERS)?
-                }
-                Bulk::Text(data) => self.requests.send_shared(data, range, rank, tag::TEXT)?,
-                Bulk::Memory(data) => self.requests.send_shared(data, range, rank, tag::MEMORY)?,
-            };
+            let ticket = first.data.send(&mut self.requests, range, rank)?;
             self.purposes.insert(ticket, Purpose::Chunk);
         }
         Ok(())
@@ -284,24 +249,6 @@ impl MpiTransport {
                 tag::FRAME,
             )?;
             self.purposes.insert(ticket, Purpose::Frame);
-        }
-        Ok(())
-    }
-
-    /// Posts the next chunk receives of a recalled memory.
-    fn pull_memory(&mut self, rank: usize) -> Result<(), TransportError> {
-        let Some(recalled) = &mut self.ranks[rank].recalled else {
-            return Ok(());
-        };
-        while let Some(range) = recalled.chunks.next() {
-            let ticket = self.requests.receive_into(
-                &recalled.landing,
-                range.start,
-                range.len(),
-                rank,
-                tag::MEMORY,
-            )?;
-            self.purposes.insert(ticket, Purpose::Memory);
         }
         Ok(())
     }
@@ -462,55 +409,6 @@ impl MpiTransport {
         self.pull_chunks(rank)
     }
 
-    fn expect_memory(
-        &mut self,
-        rank: usize,
-        worker: u32,
-        rate: f64,
-        bytes: u64,
-    ) -> Result<(), TransportError> {
-        if bytes == 0 {
-            let worker = worker as usize;
-            let memory = None;
-            self.events.push_back(Event::Memory { worker, memory });
-            return Ok(());
-        }
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if bytes > self.longest_memory || self.ranks[rank].recalled.is_some() {
-            return Err(protocol(rank, "a memory longer than the model"));
-        }
-        self.ranks[rank].recalled = Some(Recalled {
-            worker,
-            rate,
-            landing: Landing::new(Buffer::zeroed(bytes)),
-            chunks: Chunks::new(bytes),
-        });
-        self.pull_memory(rank)
-    }
-
-    fn memory_chunk(&mut self, rank: usize) -> Result<(), TransportError> {
-        let recalled = &mut self.ranks[rank].recalled;
-        let complete = recalled
-            .as_mut()
-            .is_some_and(|recalled| recalled.chunks.complete_one());
-        if complete && let Some(recalled) = recalled.take() {
-            let buffer = recalled
-                .landing
-                .finish()
-                .map_err(|_| protocol(rank, "a memory that is still being received"))?;
-            let memory = Memory {
-                worker: recalled.worker,
-                rate: recalled.rate,
-                residual: buffer.f32s().to_vec(),
-            };
-            self.events.push_back(Event::Memory {
-                worker: recalled.worker as usize,
-                memory: Some(memory),
-            });
-        }
-        self.pull_memory(rank)
-    }
-
     /// Marks a rank as lost: its workers will not be heard of again.
     fn lose(&mut self, rank: usize, reason: String) {
         if rank >= self.ranks.len() || self.ranks[rank].lost.is_some() {
@@ -552,38 +450,11 @@ impl Transport for MpiTransport {
     fn start(&mut self, task: Task, model: &Model) -> Result<(), TransportError> {
         let rank = host_of(task.worker as usize, self.ranks.len());
         self.longest_memory = (*model.values).as_ref().len();
-        let delivery = model.delivery(self.ranks[rank].model.replace(model.version));
-        let bytes = model.bytes(&delivery);
-        let (at, bulk) = match delivery {
-            Delivery::Nothing => (At::Last, Vec::new()),
-            Delivery::Whole => (
-                At::Whole {
-                    bytes: bytes as u64,
-                },
-                vec![Bulk::Parameters(model.values.clone())],
-            ),
-            Delivery::Halves(halves) => (
-                At::Halves {
-                    bytes: bytes as u64,
-                },
-                vec![Bulk::Halves(halves.clone())],
-            ),
-            Delivery::Updates(updates) => (
-                At::Updated {
-                    first: updates[0].iteration,
-                    count: updates.len() as u32,
-                    bytes: updates[0].frame.len() as u64,
-                },
-                updates
-                    .iter()
-                    .map(|update| Bulk::Update(update.frame.clone()))
-                    .collect(),
-            ),
-        };
+        let known = self.ranks[rank].model.replace(model.version);
+        let (at, bulk, bytes) = bulk_of(model, &model.delivery(known));
         self.order(rank, Order::Compute { task, at })?;
-        let each = bytes / bulk.len().max(1);
         for bulk in bulk {
-            self.send_bulk(rank, bulk, each)?;
+            self.send_bulk(rank, bulk, bytes)?;
         }
         Ok(())
     }
@@ -724,7 +595,7 @@ impl Peer {
     }
 }
 
-fn protocol(rank: usize, what: &str) -> TransportError {
+pub(super) fn protocol(rank: usize, what: &str) -> TransportError {
     TransportError::Protocol {
         rank,
         what: what.to_owned(),

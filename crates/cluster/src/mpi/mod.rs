@@ -5,9 +5,11 @@
 //! halves the speed of its neighbours on an oversubscribed node, and yields only while bulk data
 //! is known to be moving.
 
+mod bulk;
 mod compute;
 mod master;
 mod outgoing;
+mod recall;
 mod requests;
 mod session;
 mod worker;

@@ -48,7 +48,7 @@ mod writer;
 
 pub use columns::{IterationRow, PerWorkerRow};
 pub use error::LogError;
-pub use lock::{JobId, LockFile};
+pub use lock::{JobId, LockFile, Writer};
 pub use reader::{Evaluation, PlanEntry, RunReader};
 pub use record::{AttributeValue, PlanRecord, RunInfo, Segment};
 pub use summary::{

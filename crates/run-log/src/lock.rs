@@ -107,6 +107,40 @@ impl Owner {
     }
 }
 
+/// Who writes to a log, as far as its lock tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// Nobody: there is no lock.
+    Nobody,
+    /// A process that is certainly gone.
+    Gone(String),
+    /// A process that lives, or might on another host.
+    Alive(String),
+}
+
+impl Writer {
+    /// Reads the lock beside the log at `path`.
+    pub fn of(path: &Path) -> Self {
+        let Ok(text) = fs::read_to_string(beside(path)) else {
+            return Self::Nobody;
+        };
+        match Owner::parse(&text) {
+            Some(owner) if owner.is_gone(&Owner::current(JobId::from_environment())) => {
+                Self::Gone(owner.describe())
+            }
+            Some(owner) => Self::Alive(owner.describe()),
+            None => Self::Alive("an unknown process".to_owned()),
+        }
+    }
+}
+
+/// The lock of the log at `path`.
+pub(crate) fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
 /// A held lock; dropping it removes the file.
 #[derive(Debug)]
 pub struct LockFile {
@@ -282,6 +316,23 @@ mod tests {
                 restarts,
             },
         }
+    }
+
+    #[test]
+    fn readers_learn_whether_the_writer_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("run.h5");
+        assert_eq!(Writer::of(&log), Writer::Nobody);
+        let held = LockFile::acquire(&beside(&log), JobId::default()).unwrap();
+        assert!(matches!(Writer::of(&log), Writer::Alive(_)));
+        drop(held);
+        // No process has this number.
+        let dead = owner(u32::MAX / 2, &host_name(), "", 0).to_text();
+        fs::write(beside(&log), dead).unwrap();
+        assert!(matches!(Writer::of(&log), Writer::Gone(_)));
+        let elsewhere = owner(u32::MAX / 2, "another-host", "", 0).to_text();
+        fs::write(beside(&log), elsewhere).unwrap();
+        assert!(matches!(Writer::of(&log), Writer::Alive(_)));
     }
 
     #[test]

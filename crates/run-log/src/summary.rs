@@ -107,6 +107,8 @@ pub struct Totals {
 pub struct Seconds {
     /// All rounds.
     pub round: f64,
+    /// All rounds by the drawn delays; 0 where none are drawn, or the log does not tell.
+    pub r#virtual: f64,
     /// Master waiting for workers.
     pub wait: f64,
     /// Master decoding.
@@ -306,6 +308,10 @@ fn totals(run: &RunReader) -> Result<Totals, LogError> {
     };
     let seconds = Seconds {
         round: sum("seconds_round")?,
+        r#virtual: match sum("seconds_virtual") {
+            Err(LogError::NoSuchSeries { .. }) => 0.0,
+            other => other?,
+        },
         wait: sum("seconds_wait")?,
         decode: sum("seconds_decode")?,
         step: sum("seconds_step")?,

@@ -11,7 +11,7 @@ use crate::clock::{iso_8601, seconds_since_1970};
 use crate::columns::{IterationRow, PER_WORKER_COLUMNS, Read};
 use crate::h5::{self, at};
 use crate::layout::{self, Pending};
-use crate::lock::{JobId, LockFile};
+use crate::lock::{self, JobId, LockFile};
 use crate::{LogError, PlanRecord, RunInfo, RunReader, Segment};
 
 /// Commits are at least this far apart ...
@@ -196,9 +196,7 @@ impl RunLog {
     }
 
     fn lock(path: &Path) -> Result<LockFile, LogError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        LockFile::acquire(Path::new(&name), JobId::from_environment())
+        LockFile::acquire(&lock::beside(path), JobId::from_environment())
     }
 
     /// Where the log is.

@@ -2,7 +2,7 @@
 //!
 //! [`explain`] finds out where the time went, who straggled, and what stands out; [`table`] and
 //! [`story`] are what a person reads, [`html`] the same as a page, [`export`] what a program reads (JSON,
-//! CSV), [`figures`] the SVG files; [`compare`] sets schemes side by side; [`mod@format`] writes numbers
+//! CSV), [`figures`] the SVG files, [`follow`] a run that goes on, [`trace`] a time line; [`compare`] sets schemes side by side; [`mod@format`] writes numbers
 //! with units. All of it reads the run directory alone, so it works on runs that still go on and on
 //! runs that crashed.
 
@@ -10,14 +10,17 @@ mod compare;
 mod explain;
 mod export;
 mod figures;
+mod follow;
 mod format;
 mod html;
 mod story;
 mod table;
 #[cfg(test)]
 mod testing;
+mod trace;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use run_log::{LogError, RunReader, Summary, summarise};
@@ -34,6 +37,8 @@ Examples:
   gradcode report runs/quickstart                       one run: quality, time, traffic, workers
   gradcode report runs/a runs/b --svg figures           two runs side by side, and their figures
   gradcode report runs/a --html a.html                  all of it with figures, as one page
+  gradcode report runs/a --trace a.json                 rounds and workers on a time line, for Perfetto
+  gradcode report runs/a --follow                       while it goes on
   gradcode report runs/a --csv --series loss,bits_up    for other programs
   gradcode report --compare study.h5                    schemes of a study, at equal bits
   gradcode report --compare study.h5 --svg figures      loss against iterations, bits, swept keys
@@ -71,12 +76,36 @@ pub struct ReportArgs {
     /// Write the report with its figures as one HTML page, which needs neither network nor scripts.
     #[arg(long, value_name = "FILE", conflicts_with = "compare")]
     pub html: Option<PathBuf>,
+    /// Write a Chrome trace (JSON) for Perfetto: the master's rounds, and what each worker did in them.
+    #[arg(long, value_name = "FILE", conflicts_with = "compare")]
+    pub trace: Option<PathBuf>,
+    /// Iterations of the trace, the end not included, e.g. 100..200 or 100..; without it as many of the
+    /// last ones as viewers like.
+    #[arg(long, value_name = "FROM..TO", requires = "trace", value_parser = trace::parse_range)]
+    pub iterations: Option<std::ops::Range<u64>>,
+    /// Show a run that goes on: progress, loss, who is late just now; then, when it ends, its report.
+    #[arg(long, conflicts_with_all = ["json", "csv", "svg", "html", "trace", "compare"])]
+    pub follow: bool,
+    /// Seconds from one look at the run to the next.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, requires = "follow", value_parser = seconds)]
+    pub every: f64,
+    /// Stop following when nothing has changed for so long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600.0, requires = "follow", value_parser = seconds)]
+    pub patience: f64,
     /// Series for --json and --csv, e.g. loss,bits_up,per_worker/arrival_time. Without it --json has
     /// none and --csv all that have one value per iteration.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub series: Vec<String>,
     #[command(flatten)]
     pub comparing: compare::CompareArgs,
+}
+
+/// Seconds that a person may wait for: more than nothing, and no more than a month.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 31.0 * 86_400.0 => Ok(seconds),
+        _ => Err("expected seconds, more than 0 and at most 2678400".to_owned()),
+    }
 }
 
 /// An opened run with its summary and the name it goes by beside others.
@@ -96,6 +125,16 @@ pub fn run(args: &ReportArgs) -> Outcome {
     if args.comparing.compare || compare::any_study(&args.runs) {
         return compare::run(args);
     }
+    if args.follow {
+        let [path] = args.runs.as_slice() else {
+            return Err(Failure::usage("--follow takes one RUN"));
+        };
+        let pace = follow::Pace {
+            every: Duration::from_secs_f64(args.every),
+            patience: Duration::from_secs_f64(args.patience),
+        };
+        return follow::follow(path, pace);
+    }
     let runs = open(&args.runs)?;
     let csv = || export::csv(&runs, &args.series);
     match args.csv.as_deref() {
@@ -111,6 +150,12 @@ pub fn run(args: &ReportArgs) -> Outcome {
     }
     if let Some(file) = &args.html {
         html::write(&runs, file)?;
+    }
+    if let Some(file) = &args.trace {
+        let [run] = runs.as_slice() else {
+            return Err(Failure::usage("--trace takes one RUN"));
+        };
+        trace::write(run, args.iterations.clone(), file)?;
     }
     Ok(())
 }

@@ -269,6 +269,12 @@ fn time(runs: &[Run]) -> Section {
             _ => String::new(),
         }
     });
+    section.row("the rounds in the delay model's time", runs, |s| {
+        match s.totals.seconds.r#virtual {
+            seconds if seconds > 0.0 => duration(seconds),
+            _ => String::new(),
+        }
+    });
     for activity in ACTIVITIES {
         // A simulated run beside a real one has labels of its own; the first run's serve both.
         let Some(first) = runs.first() else { break };

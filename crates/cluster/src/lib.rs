@@ -8,12 +8,14 @@
 //! Nothing here waits without a bound, and whoever is waited for is named.
 
 mod arrivals;
+mod assembly;
 mod blocks;
 mod buffer;
 mod deadline;
 mod downlink;
 mod error;
 mod estimate;
+mod exact;
 mod expected;
 mod faults;
 mod gather;
@@ -36,6 +38,7 @@ mod straggling;
 mod transport;
 mod worker;
 
+pub use assembly::Parts;
 pub use buffer::{Buffer, Parameters};
 pub use deadline::DeadlinePolicy;
 pub use downlink::{Downlink, Model, PublishError, Receiver};
@@ -43,7 +46,7 @@ pub use error::{RunError, TransportError};
 pub use faults::{Fault, FaultKind, Faults, Phase};
 pub use guard::caught;
 pub use in_process::InProcess;
-pub use master::{Belief, Journal, Master, Outcome, Parts, Replanner};
+pub use master::{Belief, Journal, Master, Outcome, Replanner};
 pub use memory::{ErrorFeedback, Memory, OnStraggling, SharedMemories};
 pub use message::{CONTROL_BYTES, Ending, Header, Status, Task};
 pub use norms::Limits;

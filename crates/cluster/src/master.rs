@@ -8,7 +8,6 @@
 //! The division by n makes the step one on the average gradient, as in the authors' runs. The loop
 //! is the same over MPI and in process; only the [`Transport`] differs.
 
-use crate::arrivals;
 use crate::downlink::{Model, Publisher};
 use crate::error::RunError;
 use crate::estimate::Estimate;
@@ -16,13 +15,13 @@ use crate::expected::Messages;
 use crate::norms::Norms;
 use crate::offences::Offences;
 use crate::roster::{LostWorker, Roster};
-use crate::saving::{Checkpoints, Saving};
+use crate::saving::Saving;
 use crate::settings::{EmptyRound, Settings};
 use crate::signals::Signals;
 use crate::snapshot::Resume;
 use crate::straggling::Clockwork;
 use crate::transport::{Transport, beside, beside_if_large};
-use gradient_code::{Decoder, Plan};
+use gradient_code::Plan;
 use learner::optimizer::{clip_scale, gradient_norm};
 use learner::{Learner, LearnerError, Metric, Optimizer, learning_rate};
 use run_log::IterationRow;
@@ -84,14 +83,29 @@ pub struct Outcome {
     pub metrics: Vec<Metric>,
 }
 
+/// Seconds spent between an iteration and the next; NaN for what was not done.
+pub(crate) struct Between {
+    pub(crate) evaluate: f64,
+    pub(crate) checkpoint: f64,
+}
+
+impl Default for Between {
+    fn default() -> Self {
+        Self {
+            evaluate: f64::NAN,
+            checkpoint: f64::NAN,
+        }
+    }
+}
+
 /// Rank 0 of a run.
 pub struct Master<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) transport: &'a mut dyn Transport,
     pub(crate) journal: &'a mut dyn Journal,
-    replanner: &'a mut Replanner<'a>,
+    pub(crate) replanner: &'a mut Replanner<'a>,
     pub(crate) signals: Signals,
-    learner: &'a mut dyn Learner,
+    pub(crate) learner: &'a mut dyn Learner,
     pub(crate) optimizer: Box<dyn Optimizer>,
     pub(crate) plan: Plan,
     pub(crate) messages: Messages,
@@ -114,7 +128,7 @@ pub struct Master<'a> {
     /// Why the plan in force was made.
     pub(crate) plan_reason: String,
     pub(crate) saving: Saving,
-    resume: Option<Resume>,
+    pub(crate) resume: Option<Resume>,
     pub(crate) replan_due: bool,
     /// How many lost workers the plan in force knows of.
     pub(crate) planned_with_lost: usize,
@@ -122,110 +136,13 @@ pub struct Master<'a> {
     pub(crate) monitor: Option<Monitor>,
     /// Whether a worker reported a gradient that is not finite in this round.
     pub(crate) not_finite: bool,
-    exact: Vec<f32>,
+    pub(crate) exact: Vec<f32>,
+    /// Metrics of the last evaluation.
+    pub(crate) metrics: Vec<Metric>,
+    pub(crate) between: Between,
 }
 
-/// Everything a [`Master`] is made of.
-pub struct Parts<'a> {
-    /// The rules.
-    pub settings: &'a Settings,
-    /// The workers.
-    pub transport: &'a mut dyn Transport,
-    /// Where results go.
-    pub journal: &'a mut dyn Journal,
-    /// Plans without the lost.
-    pub replanner: &'a mut Replanner<'a>,
-    /// What is asked for from outside.
-    pub signals: Signals,
-    /// The master's own model and data, for evaluation.
-    pub learner: &'a mut dyn Learner,
-    /// The update rule.
-    pub optimizer: Box<dyn Optimizer>,
-    /// The plan to begin with; a resumed run takes the checkpoint's.
-    pub plan: Plan,
-    /// Where and when to write checkpoints, if at all.
-    pub checkpoints: Option<Checkpoints>,
-    /// What to go on from, instead of the learner's initial parameters.
-    pub resume: Option<Resume>,
-}
-
-impl<'a> Master<'a> {
-    /// A master at iteration 0 with the learner's initial parameters, or where a checkpoint left off.
-    ///
-    /// # Errors
-    /// If the plan's widths do not fit the compressor, or its decoder not the error feedback, or if
-    /// the checkpoint is of another optimizer.
-    pub fn new(mut parts: Parts<'a>) -> Result<Self, RunError> {
-        let dimension = parts.learner.dimension();
-        let mut parameters = parts.learner.initial_parameters();
-        let (mut first, mut empty_rounds) = (0, 0);
-        let (mut monitor, mut plan_reason) = (None, "start".to_owned());
-        if let Some(resume) = &mut parts.resume {
-            parameters = std::mem::take(&mut resume.parameters);
-            let state = std::mem::take(&mut resume.optimizer);
-            parts.optimizer.restore(state)?;
-            parts.plan = resume.state.plan.clone();
-            (first, empty_rounds) = (resume.state.iterations, resume.state.empty_rounds);
-            plan_reason.clone_from(&resume.state.plan_reason);
-            monitor = resume.state.monitor.take();
-            if let Some(monitor) = &mut monitor {
-                Monitor::set_rounds(monitor, parts.settings.iterations);
-            }
-        }
-        if parts.settings.error_feedback.is_some()
-            && matches!(parts.plan.decoder, Decoder::PerRound(_))
-        {
-            let scheme = parts.plan.scheme.clone();
-            return Err(RunError::FeedbackPerRound { scheme });
-        }
-        let messages = Messages::new(&parts.plan, parts.settings, dimension)
-            .map_err(|error| RunError::Replan(error.to_string()))?;
-        let workers = parts.plan.workers.len();
-        let mut clockwork = Clockwork::new(
-            parts.settings.straggling.clone(),
-            parts.settings.seed,
-            workers,
-        );
-        clockwork.messages(messages.all_payload_bits());
-        let settings = parts.settings;
-        let mut publisher = Publisher::new(settings.downlink, dimension, settings.seed)
-            .map_err(|error| RunError::Replan(error.to_string()))?;
-        if let Some(resume) = &mut parts.resume {
-            publisher.restore(std::mem::take(&mut resume.shadow));
-        }
-        Ok(Self {
-            settings: parts.settings,
-            transport: parts.transport,
-            journal: parts.journal,
-            replanner: parts.replanner,
-            signals: parts.signals,
-            parameters,
-            learner: parts.learner,
-            optimizer: parts.optimizer,
-            estimate: Estimate::new(&parts.plan, dimension),
-            messages,
-            clockwork,
-            roster: Roster::new(workers),
-            offences: Offences::new(workers),
-            norms: Norms::default(),
-            monitor: monitor.or_else(|| arrivals::monitor(parts.settings, &parts.plan)),
-            plan: parts.plan,
-            publisher,
-            sequence: 0,
-            first,
-            empty_rounds,
-            evaluation_due: (parts.resume.as_ref())
-                .is_some_and(|resume| resume.state.evaluation_due),
-            plan_reason,
-            saving: Saving::new(parts.checkpoints, parts.resume.is_some().then_some(first)),
-            resume: parts.resume,
-            replan_due: false,
-            planned_with_lost: 0,
-            not_finite: false,
-            exact: Vec::new(),
-        })
-    }
-
+impl Master<'_> {
     /// The current parameters beta_t.
     pub fn parameters(&self) -> &[f32] {
         &self.parameters
@@ -242,64 +159,67 @@ impl<'a> Master<'a> {
     /// See [`RunError`]. Everything up to the failing iteration is in the journal.
     pub fn run(&mut self) -> Result<Outcome, RunError> {
         self.begin()?;
-        let mut metrics = Vec::new();
-        let (mut seconds_evaluate, mut seconds_checkpoint) = (f64::NAN, f64::NAN);
         let total = self.settings.iterations;
-        if self.evaluation_due {
-            metrics = self.evaluate(self.first)?; // a stop came first
-        }
         let mut evaluated_at = self.transport.now();
         for t in self.first..total {
-            if self.must_stop() {
-                return self.stop(t, metrics);
-            }
             let started = Instant::now();
-            let traffic = self.transport.traffic();
-            let mut row = IterationRow::new(t, self.plan.workers.len());
-
-            let beta = self.publish_model(t)?;
-            let Some(round) = self.open_round(t, &beta)? else {
-                return self.stop(t, metrics);
-            }; // beta_t to every idle worker
-            row.seconds_open = started.elapsed().as_secs_f64();
-            let Some(waited) = self.gather(&round, &mut row)? else {
-                return self.stop(t, metrics);
-            }; // ghat, from whoever meets the deadline
-            row.seconds_virtual = self.virtual_seconds(t);
-            self.step(t, &mut row)?; // beta_t+1
-
-            self.count_empty(t, row.deadline)?;
-            let drift = self.watch(&round, &row); // whether p_i are still those of the plan
-            if self.replan_due || drift.is_some() {
-                self.replan(t + 1, drift.as_ref())?;
-            }
-            let moved = self.transport.traffic();
-            row.bits_up = 8 * (moved.up - traffic.up);
-            row.bits_down = 8 * (moved.down - traffic.down);
-            row.seconds_wait = waited;
-            row.seconds_evaluate = std::mem::replace(&mut seconds_evaluate, f64::NAN);
-            row.seconds_checkpoint = std::mem::replace(&mut seconds_checkpoint, f64::NAN);
-            row.seconds_round = started.elapsed().as_secs_f64();
+            let row = if self.must_stop() {
+                None
+            } else {
+                self.iterate(t)?
+            };
+            let Some(row) = row else {
+                self.save(t)?;
+                return Ok(self.outcome(t, true));
+            };
             self.journal.iteration(row);
+            self.between = Between::default();
 
             let (done, now) = (t + 1, self.transport.now());
             let at_end = done == total && self.settings.evaluate_at_end;
             let due = self.settings.evaluate_every.is_due(done, now, evaluated_at);
             self.evaluation_due = at_end || due;
             if at_end || (due && !self.must_stop()) {
-                let evaluating = Instant::now();
-                metrics = self.evaluate(done)?;
-                seconds_evaluate = evaluating.elapsed().as_secs_f64();
+                self.evaluate(done)?;
                 evaluated_at = self.transport.now();
             }
             self.saving.iteration_took(started.elapsed());
-            let (before, saving) = (self.saving.newest(), Instant::now());
             self.save_if_due(done)?;
-            if self.saving.newest() != before {
-                seconds_checkpoint = saving.elapsed().as_secs_f64();
-            }
         }
-        Ok(self.outcome(total, false, metrics))
+        Ok(self.outcome(total, false))
+    }
+
+    /// Iteration t; `None` when the run was told to stop in the middle of it.
+    fn iterate(&mut self, t: u64) -> Result<Option<IterationRow>, RunError> {
+        let started = Instant::now();
+        let traffic = self.transport.traffic();
+        let mut row = IterationRow::new(t, self.plan.workers.len());
+
+        let beta = self.publish_model(t)?;
+        let Some(round) = self.open_round(t, &beta)? else {
+            return Ok(None);
+        }; // beta_t to every idle worker
+        row.seconds_open = started.elapsed().as_secs_f64();
+        let Some(waited) = self.gather(&round, &mut row)? else {
+            return Ok(None);
+        }; // ghat, from whoever meets the deadline
+        let seconds_virtual = self.virtual_seconds(t);
+        self.step(t, &mut row)?; // beta_t+1
+
+        self.count_empty(t, row.deadline)?;
+        let drift = self.watch(&round, &row); // whether p_i are still those of the plan
+        if self.replan_due || drift.is_some() {
+            self.replan(t + 1, drift.as_ref())?;
+        }
+        let moved = self.transport.traffic();
+        row.bits_up = 8 * (moved.up - traffic.up);
+        row.bits_down = 8 * (moved.down - traffic.down);
+        row.seconds_wait = waited;
+        row.seconds_virtual = seconds_virtual;
+        row.seconds_evaluate = self.between.evaluate;
+        row.seconds_checkpoint = self.between.checkpoint;
+        row.seconds_round = started.elapsed().as_secs_f64();
+        Ok(Some(row))
     }
 
     /// What iteration t would last with the drawn delays; NaN where they are not drawn.
@@ -318,13 +238,10 @@ impl<'a> Master<'a> {
             self.transport.publish(&self.plan)?;
             self.journal.plan(0, &self.plan, &self.plan_reason);
         }
+        if self.evaluation_due {
+            self.evaluate(self.first)?; // a stop came before it
+        }
         self.calibrate()
-    }
-
-    /// Ends the run before iteration `t`.
-    fn stop(&mut self, t: u64, metrics: Vec<Metric>) -> Result<Outcome, RunError> {
-        self.save(t)?;
-        Ok(self.outcome(t, true, metrics))
     }
 
     /// beta_t -> beta_t+1 with the decoded gradient, and what the log says of it.
@@ -367,57 +284,17 @@ impl<'a> Master<'a> {
         Ok(())
     }
 
-    /// Fails when the gradient is not finite here either, so that it is the model's fault and not
-    /// one worker's.
-    fn check_gradient(&mut self, t: u64) -> Result<(), RunError> {
-        self.exact.resize(self.parameters.len(), 0.0);
-        let (learner, parameters, exact) = (&mut *self.learner, &self.parameters, &mut self.exact);
-        let (computed, moved) = beside(self.transport, || {
-            learner.coded_gradient(parameters, t, &[(0, 1.0)], exact)
-        });
-        moved?;
-        match computed {
-            // What cannot be sent as f32 is as good as infinite.
-            Ok(losses) if losses.iter().all(|entry| (entry.loss as f32).is_finite()) => {
-                if gradient_norm(&self.exact) <= f64::from(f32::MAX) {
-                    Ok(())
-                } else {
-                    Err(diverged(t, "the gradient"))
-                }
-            }
-            Ok(_) | Err(LearnerError::NotFinite { .. }) => Err(diverged(t, "the loss")),
-            Err(source) => Err(failed("compute a gradient", source)),
-        }
-    }
-
-    /// norm(ghat/n - g/n) / norm(g/n) with the exact gradient at beta_t; call before the step.
-    pub(crate) fn relative_error(&mut self, t: u64) -> Result<f64, RunError> {
-        let assignment: Vec<(usize, f64)> = (0..self.plan.partitions)
-            .map(|j| (j, 1.0 / self.plan.partitions as f64))
-            .collect();
-        self.exact.resize(self.parameters.len(), 0.0);
-        let (learner, parameters, exact) = (&mut *self.learner, &self.parameters, &mut self.exact);
-        let (computed, moved) = beside(self.transport, || {
-            learner.coded_gradient(parameters, t, &assignment, exact)
-        });
-        moved?;
-        computed.map_err(|source| failed("compute the exact gradient", source))?;
-        let reference = gradient_norm(&self.exact);
-        for (exact, decoded) in self.exact.iter_mut().zip(self.estimate.gradient()) {
-            *exact -= decoded;
-        }
-        Ok(gradient_norm(&self.exact) / reference)
-    }
-
     /// Evaluates the model as it is after `iterations` iterations.
-    fn evaluate(&mut self, iterations: u64) -> Result<Vec<Metric>, RunError> {
+    fn evaluate(&mut self, iterations: u64) -> Result<(), RunError> {
+        let started = Instant::now();
         let (learner, parameters) = (&mut *self.learner, &self.parameters);
         let (metrics, moved) = beside(self.transport, || learner.evaluate(parameters));
         moved?;
-        let metrics = metrics.map_err(|source| failed("evaluate", source))?;
-        self.journal.evaluation(iterations, &metrics);
+        self.metrics = metrics.map_err(|source| failed("evaluate", source))?;
+        self.journal.evaluation(iterations, &self.metrics);
         self.evaluation_due = false;
-        Ok(metrics)
+        self.between.evaluate = started.elapsed().as_secs_f64();
+        Ok(())
     }
 
     /// The model of iteration `t` as the workers are sent it.
@@ -452,56 +329,25 @@ impl<'a> Master<'a> {
         })
     }
 
-    /// Gives a worker up.
-    pub(crate) fn lose(&mut self, worker: usize, t: u64, reason: &str) {
-        let silent = self.roster.busy_with(worker).is_some();
-        if self.roster.lose(worker, t, reason.to_owned()) {
-            self.replan_due = true;
-            if silent {
-                self.transport.give_up(worker);
-            }
-            self.journal.warning(&format!(
-                "worker {worker} is lost at iteration {t} ({reason}); going on without it"
-            ));
-        }
-    }
-
-    /// Fails when too few workers are left.
-    pub(crate) fn check_alive(&self, t: u64) -> Result<(), RunError> {
-        let alive = self.roster.alive();
-        if alive >= self.settings.min_workers.max(1) {
-            return Ok(());
-        }
-        let describe = |lost: &LostWorker| format!("{} ({})", lost.worker, lost.reason);
-        let lost: Vec<String> = self.roster.lost().iter().map(describe).collect();
-        Err(RunError::TooFewWorkers {
-            alive,
-            workers: self.plan.workers.len(),
-            needed: self.settings.min_workers.max(1),
-            iteration: t,
-            lost: lost.join(", "),
-        })
-    }
-
     pub(crate) fn ask_for_a_plan(&mut self, belief: &Belief) -> Result<Plan, String> {
         (self.replanner)(belief)
     }
 
-    fn outcome(&self, iterations: u64, stopped: bool, metrics: Vec<Metric>) -> Outcome {
+    fn outcome(&self, iterations: u64, stopped: bool) -> Outcome {
         Outcome {
             iterations,
             stopped,
             checkpoint: self.saving.newest(),
             lost: self.roster.lost().to_vec(),
-            metrics,
+            metrics: self.metrics.clone(),
         }
     }
 }
 
-fn diverged(iteration: u64, what: &'static str) -> RunError {
+pub(crate) fn diverged(iteration: u64, what: &'static str) -> RunError {
     RunError::Diverged { iteration, what }
 }
 
-fn failed(what: &'static str, source: LearnerError) -> RunError {
+pub(crate) fn failed(what: &'static str, source: LearnerError) -> RunError {
     RunError::Learner { what, source }
 }

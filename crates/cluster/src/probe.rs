@@ -1,10 +1,11 @@
 //! The error of the decoded gradient where the model stands still: what a scheme and a compressor do
 //! to one full gradient, measured through the same rounds that train.
 
+use crate::assembly::Parts;
 use crate::downlink::Downlink;
 use crate::error::RunError;
 use crate::in_process::InProcess;
-use crate::master::{Belief, Journal, Master, Parts};
+use crate::master::{Belief, Journal, Master};
 use crate::norms::Limits;
 use crate::settings::Settings;
 use crate::signals::Signals;

@@ -153,6 +153,7 @@ impl Master<'_> {
             Ok(()) => {
                 self.saving.newest = Some(done);
                 self.saving.cost = started.elapsed();
+                self.between.checkpoint = self.saving.cost.as_secs_f64();
                 self.journal
                     .checkpoint(done, self.saving.cost.as_secs_f64());
             }

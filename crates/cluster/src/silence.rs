@@ -6,6 +6,7 @@
 use crate::error::RunError;
 use crate::gather::{Gathering, Round};
 use crate::master::Master;
+use crate::roster::LostWorker;
 use run_log::IterationRow;
 
 /// Seconds, at least, for which nothing may arrive of the frames that were asked for before they
@@ -53,6 +54,37 @@ impl Master<'_> {
             self.lose(worker, t, &reason);
         }
         self.check_alive(t)
+    }
+
+    /// Gives a worker up.
+    pub(crate) fn lose(&mut self, worker: usize, t: u64, reason: &str) {
+        let silent = self.roster.busy_with(worker).is_some();
+        if self.roster.lose(worker, t, reason.to_owned()) {
+            self.replan_due = true;
+            if silent {
+                self.transport.give_up(worker);
+            }
+            self.journal.warning(&format!(
+                "worker {worker} is lost at iteration {t} ({reason}); going on without it"
+            ));
+        }
+    }
+
+    /// Fails when too few workers are left.
+    pub(crate) fn check_alive(&self, t: u64) -> Result<(), RunError> {
+        let alive = self.roster.alive();
+        if alive >= self.settings.min_workers.max(1) {
+            return Ok(());
+        }
+        let describe = |lost: &LostWorker| format!("{} ({})", lost.worker, lost.reason);
+        let lost: Vec<String> = self.roster.lost().iter().map(describe).collect();
+        Err(RunError::TooFewWorkers {
+            alive,
+            workers: self.plan.workers.len(),
+            needed: self.settings.min_workers.max(1),
+            iteration: t,
+            lost: lost.join(", "),
+        })
     }
 
     /// No round at all, for what arrives between rounds: no header is of it.

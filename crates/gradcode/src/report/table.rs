@@ -252,7 +252,11 @@ fn quality(runs: &[Run]) -> Section {
         }
     });
     section.row_of_run("  the plan's bound, partitions alike", runs, |run| {
-        significant(run.explanation.accuracy.predicted, 3)
+        let accuracy = &run.explanation.accuracy;
+        match accuracy.samples {
+            0 => String::new(),
+            _ => significant(accuracy.predicted, 3),
+        }
     });
     section
 }
@@ -264,7 +268,7 @@ fn time(runs: &[Run]) -> Section {
         match time.rounds {
             rounds if rounds > 0.0 => {
                 let rate = significant(iterations as f64 / rounds, 3);
-                format!("{:<13}{rate:>6} rounds per second", duration(time.wall))
+                format!("{:<13}{rate:>6} rounds/s", duration(time.wall))
             }
             _ => String::new(),
         }
@@ -411,7 +415,7 @@ mod tests {
         // 10 rounds of 0.5 s, 0.5 s apart; half of each waiting, to the last arrival and then for frames.
         assert_eq!(
             value("from start to last iteration"),
-            "9.5 s             2 rounds per second"
+            "9.5 s             2 rounds/s"
         );
         assert_eq!(
             value("waiting for model and header under way"),

@@ -306,21 +306,18 @@ impl Source<'_> {
         }
         let encode = encode.min(arrival);
         let compute = compute.min(arrival - encode);
+        let spare = arrival - encode - compute;
+        // A result that came too early for its drawn delay was held back; otherwise the spare time is
+        // mostly the model's way.
+        let delayed = self.circumstances.delayed;
+        let begin = start + if delayed { 0.0 } else { spare };
         let values = json!({"arrival_s": arrival, "bits": columns.bits[[t, i]]});
-        trace.slice(
-            WORKERS,
-            i,
-            "backward",
-            (start + arrival - encode - compute, compute),
-            values,
-        )?;
-        trace.slice(
-            WORKERS,
-            i,
-            "encode",
-            (start + arrival - encode, encode),
-            Value::Null,
-        )?;
+        trace.slice(WORKERS, i, "backward", (begin, compute), values)?;
+        trace.slice(WORKERS, i, "encode", (begin + compute, encode), Value::Null)?;
+        if delayed {
+            let held = (begin + compute + encode, spare);
+            trace.slice(WORKERS, i, "injected delay", held, Value::Null)?;
+        }
         match columns.wire[[t, i]] {
             wire if wire > 0.0 => {
                 trace.slice(WORKERS, i, "frame", (start + arrival, wire), Value::Null)

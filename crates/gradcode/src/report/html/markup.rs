@@ -48,6 +48,8 @@ pub enum Cell {
     Keyed(String, String),
     /// Words one step further in.
     Sub(String),
+    /// A heading over so many columns.
+    Heading(String, usize),
 }
 
 impl Cell {
@@ -73,6 +75,12 @@ impl Cell {
                 "<td class=\"text\"><span class=\"swatch\" style=\"background:{colour}\"></span>{}</td>",
                 escaped(text)
             ),
+            Self::Heading(text, columns) => {
+                format!(
+                    "<th class=\"text\" colspan=\"{columns}\">{}</th>",
+                    escaped(text)
+                )
+            }
             Self::Sub(text) => format!("<td class=\"text sub\">{}</td>", escaped(text)),
         }
     }

@@ -69,17 +69,21 @@ fn several(runs: &[Run]) -> Outcome<String> {
         ));
     }
     text.push_str("</nav></header>\n<h2>Side by side</h2>\n");
+    let names: Vec<String> = runs.iter().map(|run| format!("<{}", run.label)).collect();
     let mut headings = vec!["<"];
-    headings.extend(runs.iter().map(|run| run.label.as_str()));
+    headings.extend(names.iter().map(String::as_str));
     let mut shown = vec![];
     for section in table::sections(runs) {
-        shown.push((true, vec![Cell::Text(section.heading.to_owned())]));
+        let heading = Cell::Heading(section.heading.to_owned(), headings.len());
+        shown.push((false, vec![heading]));
         for (label, values) in section.rows {
             let name = match label.strip_prefix("  ") {
                 Some(inner) => Cell::Sub(inner.to_owned()),
                 None => Cell::Text(label),
             };
-            let values = values.into_iter().map(Cell::Number);
+            // Aligned on the terminal by blanks.
+            let words = |value: String| value.split_whitespace().collect::<Vec<_>>().join(" ");
+            let values = values.into_iter().map(|value| Cell::Words(words(value)));
             shown.push((false, std::iter::once(name).chain(values).collect()));
         }
     }

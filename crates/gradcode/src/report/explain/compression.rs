@@ -126,8 +126,12 @@ pub fn of(
     }
 }
 
+/// Frames shorter than this, in bits, tell of latency alone: 64 KiB.
+const SHORT: f64 = 8.0 * 65_536.0;
+
 /// (seconds, bits per second) of a frame's way: a line through the median times of frames of equal
-/// length, if these differ by half or more and the line makes sense; otherwise no latency.
+/// length, if these differ by half or more; otherwise all bits over all seconds. None where the time
+/// does not grow with the length, or all frames are alike and too short to tell.
 fn link(columns: &Columns) -> Option<(f64, f64)> {
     let mut by_length: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for (&seconds, &bits) in columns.wire.iter().zip(&columns.bits) {
@@ -152,7 +156,7 @@ fn link(columns: &Columns) -> Option<(f64, f64)> {
         .collect();
     let (shortest, longest) = (points.first()?.0, points.last()?.0);
     if longest < 1.5 * shortest {
-        return Some(plain);
+        return (longest >= SHORT).then_some(plain);
     }
     let weight: f64 = points.iter().map(|point| point.2).sum();
     let mean = |value: &dyn Fn(&(f64, f64, f64)) -> f64| {
@@ -166,9 +170,9 @@ fn link(columns: &Columns) -> Option<(f64, f64)> {
     let covariance = mean(&|point| (point.0 - x) * (point.1 - y));
     let slope = covariance / mean(&|point| (point.0 - x).powi(2));
     let latency = y - slope * x;
-    Some(if slope > 0.0 && latency >= 0.0 {
-        (latency, 1.0 / slope)
-    } else {
-        plain
-    })
+    match slope {
+        slope if slope > 0.0 && latency >= 0.0 => Some((latency, 1.0 / slope)),
+        slope if slope > 0.0 => Some(plain),
+        _ => None,
+    }
 }

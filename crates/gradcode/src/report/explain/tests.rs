@@ -177,6 +177,28 @@ fn a_link_is_measured_by_frames_of_different_lengths() {
 }
 
 #[test]
+fn frames_whose_time_is_latency_tell_of_no_link() {
+    for (wire, bits) in [
+        ([0.009, 0.01], [8000, 4000]),
+        ([0.009, 0.009], [8000, 8000]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        written(
+            dir.path(),
+            40,
+            |_| {},
+            |t, row| {
+                alternating(t, row);
+                row.per_worker.bits = bits.to_vec();
+                row.per_worker.seconds_wire = wire.to_vec();
+            },
+        );
+        let balance = explained(dir.path()).compression;
+        assert_eq!(balance.verdict, Verdict::Unknown, "{balance:?}");
+    }
+}
+
+#[test]
 fn fast_encoding_on_a_slow_link_pays() {
     let dir = tempfile::tempdir().unwrap();
     written(

@@ -104,7 +104,6 @@ SrunPortRange=$((port + 100))-$((port + 163))
 # Bind to the address of the names, which is loopback, instead of to all addresses.
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 AuthType=auth/munge
-CredType=cred/munge
 # The lifetime of a credential is also how long a requeued job is held.
 AuthInfo=socket=$dir/munge/munge.socket,cred_expire=$requeue
 SlurmUser=root
@@ -120,7 +119,6 @@ SlurmdLogFile=$dir/log/slurmd-%n.log
 # Neither cgroups nor binding: works in containers, and nodes may claim more cores than there are.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
@@ -132,7 +130,6 @@ SlurmctldParameters=preempt_send_user_signal
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 MpiDefault=none
-SwitchType=switch/none
 ReturnToService=2
 SlurmctldTimeout=60
 SlurmdTimeout=120
@@ -162,7 +159,7 @@ PartitionName=preemptible Nodes=ALL MaxTime=INFINITE DefMemPerCPU=$((memory / cp
   changed=
   if [ "$text" != "$(cat "$conf" 2>/dev/null)" ]; then printf '%s\n' "$text" >"$conf"; changed=1; fi
   # A slurmd starts a cgroup plugin even if nothing uses it; v1 does nothing until it is asked.
-  printf 'CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n' >"$dir/etc/cgroup.conf"
+  echo CgroupPlugin=cgroup/v1 >"$dir/etc/cgroup.conf"
   : >"$dir/etc/plugstack.conf"
   echo "$isolate" >"$dir/etc/isolate"
   { cat /etc/hosts; echo "127.0.0.1 head"; for node in $(node_names); do echo "127.0.0.1 $node"; done; } >"$dir/etc/hosts"

@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 repository=$PWD
 
-scenarios=(srun limit signal-srun signal-mpirun walltime cancel checkpoint mpirun two-nodes worker-killed sweep gpu node-failure preempt-srun preempt-mpirun)
+scenarios=(srun limit signal-srun signal-mpirun walltime chain cancel checkpoint mpirun two-nodes worker-killed sweep gpu node-failure preempt-srun preempt-mpirun)
 beside=3 # how many at once, at most
 case ${1:-} in
   --list) printf '%s\n' "${scenarios[@]}"; exit 0 ;;
@@ -162,7 +162,7 @@ run_mpirun() { uninterrupted mpirun 1; }
 run_two-nodes() { uninterrupted mpirun 2; }
 
 requeued() { # requeued JOB OUT ITERATIONS: through at least one more start, to the right end
-  ends_as "$1" COMPLETED 120
+  ends_as "$1" COMPLETED 180
   [ "$(record "$1" Restarts)" -ge 1 ] || problem "$1" "it was never requeued"
   [ "$(starts "$1")" = $(($(record "$1" Restarts) + 1)) ] || problem "$1" "$(starts "$1") starts, $(record "$1" Restarts) requeues"
   same_as_uninterrupted "$1" "$2" "$3"
@@ -182,8 +182,8 @@ run_signal-mpirun() { interrupted mpirun 2; }
 
 # No signal at all: the run watches the clock
 run_walltime() {
-  local n; n=$(long 9)
-  RESERVE_SECONDS=53 submit --nodes=1 --time=1 --signal=B:USR2@1 -- train-cpu.sbatch --set iterations="$n"
+  local n; n=$(long 14)
+  RESERVE_SECONDS=50 submit --nodes=1 --time=1 --signal=B:USR2@1 -- train-cpu.sbatch --set iterations="$n"
   requeued "$job" "$out" "$n"
 }
 
@@ -200,6 +200,24 @@ preempted() { # preempted LAUNCHER
 restarted() { [ "$(record "$1" Restarts)" = 1 ]; }
 run_preempt-srun() { preempted srun; }
 run_preempt-mpirun() { preempted mpirun; }
+
+# Jobs lined up beforehand, where requeueing is forbidden: the first is stopped by the clock, the second
+# goes on, and the third finds nothing to do
+run_chain() {
+  local n jobs=() k; n=$(long 14)
+  for k in 1 2 3; do
+    OUT=$work/runs/chain MAX_REQUEUES=0 RESERVE_SECONDS=$((k == 1 ? 50 : 1)) submit --nodes=1 --dependency=singleton \
+      --time=$((k == 1 ? 1 : 5)) --signal=B:USR2@1 -- train-cpu.sbatch --set iterations="$n"
+    jobs+=("$job")
+  done
+  out=$work/runs/chain
+  ends_as "${jobs[0]}" FAILED
+  [ "$(record "${jobs[0]}" ExitCode)" = 85:0 ] || problem "${jobs[0]}" "its exit code is $(record "${jobs[0]}" ExitCode), expected 85:0"
+  ends_as "${jobs[1]}" COMPLETED
+  same_as_uninterrupted "${jobs[1]}" "$out" "$n"
+  ends_as "${jobs[2]}" COMPLETED
+  same_as_uninterrupted "${jobs[2]}" "$out" "$n"
+}
 
 run_checkpoint() {
   local n; n=$(long 5)
@@ -297,10 +315,12 @@ run_gpu() {
   same_as_uninterrupted "$job" "$out" 300
 }
 
-# Slurm's own USR1, ahead of the time limit. It looks for jobs to warn every 30 s.
+# Slurm's own USR1, ahead of the time limit. It looks for jobs to warn every 30 s; one warning will do.
 run_limit() {
   local n; n=$(long 45)
   submit --nodes=2 --time=1 --signal=B:USR1@50 -- train-cpu.sbatch --set iterations="$n"
+  until_true 60 "$job" "the requeue" restarted "$job"
+  scontrol update jobid="$job" TimeLimit=10
   requeued "$job" "$out" "$n"
   grep -aq 'USR1: stop' "$work/$scenario-$job.log" || problem "$job" "Slurm never sent USR1"
 }

@@ -15,6 +15,17 @@ fail() { # fail CODE MESSAGE [HINT]
   exit "$1"
 }
 
+# --- signals, which may come at any time --------------------------------------------------------
+listening='' pending='' cancelled=''
+deliver() { # deliver SIGNAL: to the ranks, as soon as they listen; before that they would die of it
+  if [ -n "$listening" ]; then kill -s "$1" "$ranks" 2>/dev/null; else pending+=" $1"; fi
+}
+trap 'say "USR1: stop at the next round, with a checkpoint"; deliver USR1' USR1
+trap 'say "USR2: write a checkpoint and go on"; deliver USR2' USR2
+# Slurm gives TERM to the ranks as well; passed on to srun it would kill them at once.
+trap 'cancelled=1; say "TERM: cancelled, preempted, or beyond the time limit"' TERM
+
+# --- the job --------------------------------------------------------------------------------------
 home=${home:?is set by the job file}
 job=${SLURM_JOB_ID:-}
 # One task of an array has the number of the whole array as its own: what is said of it must not go for all.
@@ -150,15 +161,6 @@ mkdir -p "$out" || fail 30 "cannot create $out"
 [ "$restarts" != 0 ] || rm -f "$out/.requeued-at"
 status_before=$(status_version)
 
-listening='' pending='' cancelled=''
-deliver() { # deliver SIGNAL: to the ranks, as soon as they know it; before that they would die of it
-  if [ -n "$listening" ]; then kill -s "$1" "$ranks" 2>/dev/null; else pending+=" $1"; fi
-}
-trap 'say "USR1: stop at the next round, with a checkpoint"; deliver USR1' USR1
-trap 'say "USR2: write a checkpoint and go on"; deliver USR2' USR2
-# Slurm gives TERM to the ranks as well; passed on to srun it would kill them at once.
-trap 'cancelled=1; say "TERM: cancelled, preempted, or beyond the time limit"' TERM
-
 # In the background, so that the shell can react to signals.
 "${launch[@]}" "$gradcode" train "${arguments[@]}" --out "$out" &
 ranks=$!
@@ -210,11 +212,15 @@ if [ "$restarts" -ge "$most" ]; then
   exit 85
 fi
 if [ -n "$stated" ]; then
-  before=$(cat "$out/.requeued-at" 2>/dev/null || echo 0)
-  if [ "$iterations" -le "$before" ]; then
-    fail 85 "not requeued: there were $before iterations already when it started" "a longer --time, or a shorter time in --signal"
+  # Iterations at the last requeue, and how many starts in a row have added none.
+  before=0 idle=0
+  [ ! -r "$out/.requeued-at" ] || read -r before idle <"$out/.requeued-at"
+  if [ "$iterations" -gt "$before" ]; then idle=0; else idle=$((idle + 1)); fi
+  if [ "$idle" -ge 2 ]; then
+    fail 85 "not requeued: two starts in a row did nothing, there were $before iterations before them" \
+      "a longer --time, or a shorter time in --signal"
   fi
-  echo "$iterations" >"$out/.requeued-at"
+  echo "$iterations $idle" >"$out/.requeued-at"
 fi
 say "requeued"
 # Slurm ends this script and scontrol as soon as it has heard.

@@ -31,6 +31,9 @@ pub enum FaultKind {
     Panic,
     /// The worker finds no memory for its task.
     Memory,
+    /// The worker takes so many times as long. In real time only; where delays are drawn,
+    /// [`straggler::DelayModel::with_slowdowns`] slows the draws down.
+    Slow,
 }
 
 /// Where in a task it goes wrong.
@@ -61,6 +64,8 @@ pub struct Fault {
     pub probability: f64,
     /// How long [`FaultKind::Delay`] and [`FaultKind::Freeze`] last, in seconds.
     pub seconds: f64,
+    /// How many times as long a task takes with [`FaultKind::Slow`].
+    pub factor: f64,
 }
 
 /// All faults of a run.
@@ -99,7 +104,11 @@ impl Faults {
                 .is_none_or(|workers| workers.contains(&task.worker));
             let now = (fault.from..=fault.to).contains(&task.iteration);
             if named && now && draw < fault.probability {
-                due.push((fault.kind, fault.phase, fault.seconds));
+                let extent = match fault.kind {
+                    FaultKind::Slow => fault.factor,
+                    _ => fault.seconds,
+                };
+                due.push((fault.kind, fault.phase, extent));
             }
         }
         Injected { due }
@@ -128,12 +137,19 @@ impl Faults {
 /// What is to go wrong with one task.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Injected {
+    /// What, where, and its seconds or its factor.
     due: Vec<(FaultKind, Phase, f64)>,
 }
 
 impl Injected {
     pub fn has(&self, kind: FaultKind, phase: Phase) -> bool {
         self.due.iter().any(|&(k, p, _)| (k, p) == (kind, phase))
+    }
+
+    /// How many times as long the task takes.
+    pub fn slowness(&self) -> f64 {
+        let slow = self.due.iter().filter(|(k, ..)| *k == FaultKind::Slow);
+        slow.map(|&(_, _, factor)| factor).product()
     }
 
     /// How long `kind` lasts in `phase`, seconds; 0 if it does not happen.
@@ -243,6 +259,7 @@ mod tests {
             to: 19,
             probability,
             seconds: 0.5,
+            factor: 1.0,
         }
     }
 

@@ -81,6 +81,7 @@ fn run(
         return None;
     }
     let late = task.injected_delay > task.deadline;
+    let (begun, slowness) = (Instant::now(), injected.slowness());
     let (status, timing, failure) = if late {
         (Status::Late, Timing::default(), None)
     } else {
@@ -101,7 +102,7 @@ fn run(
         worker: task.worker,
         status,
         frame_bytes: frame.len() as u64,
-        compute_seconds: timing.compute_seconds,
+        compute_seconds: slowness * timing.compute_seconds,
         encode_seconds: timing.encode_seconds,
     };
     if status == Status::Ready {
@@ -113,7 +114,9 @@ fn run(
         header,
         frame,
         failure,
-        due: (received + seconds(hold)).max(Instant::now() + seconds(pause)),
+        due: (received + seconds(hold))
+            .max(begun + begun.elapsed().mul_f64(slowness))
+            .max(Instant::now() + seconds(pause)),
         injected,
     })
 }

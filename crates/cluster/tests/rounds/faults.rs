@@ -20,6 +20,7 @@ fn fault(kind: FaultKind, phase: Phase) -> Fault {
         to: 20,
         probability: 1.0,
         seconds: 0.0,
+        factor: 1.0,
     }
 }
 

@@ -8,14 +8,14 @@ use learner::convex::{ConvexConfig, Objective};
 use learner::mlp::{DigitSource, IdxPaths, MlpConfig, MlpLoss};
 use learner::optimizer::AdamConfig;
 use learner::{OptimizerConfig, ScheduleShape};
-use straggler::{DelayModel, WorkerDelay};
+use straggler::{DelayModel, Slowdown, WorkerDelay};
 use torch_models::ModelConfig;
 use torch_models::layers::NormKind;
 
 use super::error::ConfigError;
 use super::settings::{Architecture, CocoPaths, Config};
 use super::values::{
-    CodecNorm, CodecPreset, DelayKind, Estimator, Feedback, InjectedFault, InjectedPhase,
+    CodecNorm, CodecPreset, DelayKind, Estimator, Feedback, Inject, InjectedFault, InjectedPhase,
     Injection, Labels, Loss, Norm, OnDrift, OptimizerKind, Rates, Schedule, TraceOrder,
 };
 
@@ -75,8 +75,12 @@ impl Config {
         Some(ErrorFeedback { on_straggling })
     }
 
-    /// What goes wrong on purpose.
+    /// What goes wrong on purpose, but for workers that are slow where delays are drawn: their draws are
+    /// ([`Self::delay_model`]).
     pub fn faults(&self) -> Faults {
+        let happens = |entry: &&Injection| {
+            entry.fault != InjectedFault::Slow || self.straggler.inject == Inject::None
+        };
         let fault = |entry: &Injection| Fault {
             kind: match entry.fault {
                 InjectedFault::Delay => FaultKind::Delay,
@@ -87,6 +91,7 @@ impl Config {
                 InjectedFault::Nan => FaultKind::Nan,
                 InjectedFault::Panic => FaultKind::Panic,
                 InjectedFault::Memory => FaultKind::Memory,
+                InjectedFault::Slow => FaultKind::Slow,
             },
             phase: match entry.phase.unwrap_or(InjectedPhase::Compute) {
                 InjectedPhase::Compute => Phase::Compute,
@@ -101,8 +106,28 @@ impl Config {
             to: entry.iterations().1,
             probability: entry.probability.unwrap_or(1.0),
             seconds: entry.seconds.unwrap_or(0.0),
+            factor: entry.factor.unwrap_or(1.0),
         };
-        Faults::new(self.seed, self.inject.iter().map(fault).collect())
+        let due = self.inject.iter().filter(happens).map(fault);
+        Faults::new(self.seed, due.collect())
+    }
+
+    /// The workers that `[[inject]]` makes slow, as changes of the delay model.
+    fn slowdowns(&self) -> Vec<Slowdown> {
+        let slow = self.inject.iter();
+        slow.filter(|entry| entry.fault == InjectedFault::Slow)
+            .flat_map(|entry| {
+                let (from, to) = entry.iterations();
+                let everybody = || (0..self.workers).collect();
+                let workers = entry.workers.clone().unwrap_or_else(everybody);
+                workers.into_iter().map(move |worker| Slowdown {
+                    worker,
+                    factor: entry.factor.unwrap_or(1.0),
+                    from,
+                    to: to.saturating_add(1),
+                })
+            })
+            .collect()
     }
 
     /// The optimizer at the master.
@@ -253,6 +278,7 @@ impl Config {
             scheme: self.scheme.kind.to_string(),
             message: error.to_string(),
         };
+        let slowed = |model: DelayModel| model.with_slowdowns(self.slowdowns());
         let shifts = match straggler.model {
             DelayKind::ShiftedExponential => straggler.shift.expand(self.workers),
             // Exp(psi) is the shifted exponential with shift 0.
@@ -262,9 +288,10 @@ impl Config {
                     TraceOrder::Replay => straggler::TraceOrder::Replay,
                     TraceOrder::Resample => straggler::TraceOrder::Resample,
                 };
-                return Ok(DelayModel::new(self.traces()?)
-                    .map_err(refused)?
-                    .with_trace_order(order));
+                return DelayModel::new(self.traces()?)
+                    .map(|model| model.with_trace_order(order))
+                    .and_then(slowed)
+                    .map_err(refused);
             }
         };
         let workers = self.workers;
@@ -282,7 +309,9 @@ impl Config {
             }
         };
         let shifted = |(shift, rate)| WorkerDelay::ShiftedExponential { shift, rate };
-        DelayModel::new(shifts.into_iter().zip(rates).map(shifted).collect()).map_err(refused)
+        DelayModel::new(shifts.into_iter().zip(rates).map(shifted).collect())
+            .and_then(slowed)
+            .map_err(refused)
     }
 
     /// The rates psi of all workers, as `straggler.rate` draws or lists them.
@@ -454,6 +483,39 @@ mod tests {
             let error = model(text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");
         }
+    }
+
+    #[test]
+    fn slow_workers_are_slow_where_delays_come_from() {
+        let slow = "inject = [{ fault = 'slow', workers = [0, 2], factor = 5.0, from = 10, to = 19 }]\n\
+                    straggler.rate = 1\n";
+        let drawn = config(slow);
+        let model = drawn.delay_model().unwrap();
+        let factors = |t| [0, 1, 2].map(|worker| model.slowdown(t, worker));
+        assert_eq!((factors(9), factors(20)), ([1.0; 3], [1.0; 3]));
+        assert_eq!(
+            (factors(10), factors(19)),
+            ([5.0, 1.0, 5.0], [5.0, 1.0, 5.0])
+        );
+        assert_eq!(
+            model.delay(1, 12, 2),
+            5.0 * config("straggler.rate = 1")
+                .delay_model()
+                .unwrap()
+                .delay(1, 12, 2)
+        );
+        // The plan does not know: that is what the fault is about.
+        assert_eq!(
+            model.straggle_probabilities(1.5),
+            config("straggler.rate = 1")
+                .delay_model()
+                .unwrap()
+                .straggle_probabilities(1.5)
+        );
+        let text = |faults: &Faults| format!("{faults:?}");
+        assert_eq!(text(&drawn.faults()), text(&config("").faults()));
+        let real = config(&format!("{slow}straggler.inject = 'none'"));
+        assert!(text(&real.faults()).contains("factor: 5.0"));
     }
 
     #[test]

@@ -220,6 +220,8 @@ words! {
         Panic = "panic",
         /// The worker finds no memory.
         Memory = "memory",
+        /// The worker takes several times as long.
+        Slow = "slow",
     }
     /// `inject.phase`
     InjectedPhase {

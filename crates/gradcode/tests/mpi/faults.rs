@@ -108,6 +108,7 @@ fn mortal(dimension: usize, deadline: &str, faults: &str) -> String {
          data = {{ samples = 8, batch = 2 }}\n\
          deadline.{deadline}\n\
          straggler = {{ inject = \"none\", probabilities = 0.1 }}\n\
+         replan.on_drift = \"never\"\n\
          round = {{ give_up_after = 5, give_up_seconds = 0.1 }}\n\
          mpi.goodbye_timeout_seconds = 5\n\
          inject = [{{ fault = \"delay\", seconds = 0.01 }}, {faults}]\n"

@@ -94,6 +94,7 @@ const FAST: &str = "iterations = 100000000\nworkers = 4\nbudget.mean_bits = 4.0\
     model = { kind = \"least-squares\", dimension = 1000 }\n\
     data = { samples = 2000, batch = 500 }\n\
     deadline.seconds = 0.2\n\
+    replan.on_drift = \"never\"\n\
     straggler = { inject = \"none\", probabilities = 0.1 }\n";
 
 #[test]

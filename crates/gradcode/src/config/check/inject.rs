@@ -69,6 +69,7 @@ fn one(config: &Config, entry: &Injection) -> Result<(), Wrong> {
         }
         _ => {}
     }
+    slow(entry)?;
     match entry.seconds {
         None if entry.lasts() => {
             let valid = format!("\"{fault}\" needs seconds above 0");
@@ -84,5 +85,37 @@ fn one(config: &Config, entry: &Injection) -> Result<(), Wrong> {
             "must be above 0, at most a day".into(),
         )),
         _ => Ok(()),
+    }
+}
+
+/// What only a slow worker has, and what it has not.
+fn slow(entry: &Injection) -> Result<(), Wrong> {
+    let fault = entry.fault;
+    if fault != InjectedFault::Slow {
+        return match entry.factor {
+            Some(factor) => {
+                let valid = format!("\"{fault}\" has none: it is for \"slow\"");
+                Err(("factor", factor.to_string(), valid))
+            }
+            None => Ok(()),
+        };
+    }
+    let whole = |key, value| {
+        let valid = "\"slow\" is about whole tasks, and all of them; leave it out";
+        Err((key, value, valid.to_owned()))
+    };
+    if let Some(probability) = entry.probability {
+        return whole("probability", probability.to_string());
+    }
+    if let Some(phase) = entry.phase {
+        return whole("phase", format!("\"{phase}\""));
+    }
+    match entry.factor {
+        Some(factor) if positive(factor) && factor <= 1e6 => Ok(()),
+        factor => {
+            let value = factor.map_or("(not set)".to_owned(), |factor| factor.to_string());
+            let valid = "\"slow\" needs a factor above 0, at most a million (below 1 is faster)";
+            Err(("factor", value, valid.to_owned()))
+        }
     }
 }

@@ -327,6 +327,21 @@ fn injected_faults_are_read_written_and_checked() {
         ("fault = 'explode'", "unknown variant `explode`"),
         ("fault = 'kill'\nwho = 1", "unknown field `who`"),
         ("fault = 'kill'\nworkers = [4]", "inject[0].workers = [4]"),
+        ("fault = 'slow'", "inject[0].factor = (not set)"),
+        ("fault = 'slow'\nfactor = 0", "inject[0].factor = 0"),
+        (
+            "fault = 'slow'\nfactor = 5\nprobability = 0.5",
+            "inject[0].probability = 0.5",
+        ),
+        (
+            "fault = 'slow'\nfactor = 5\nphase = 'header'",
+            "inject[0].phase = \"header\"",
+        ),
+        (
+            "fault = 'slow'\nfactor = 5\nseconds = 1",
+            "inject[0].seconds = 1",
+        ),
+        ("fault = 'kill'\nfactor = 5", "inject[0].factor = 5"),
         (
             "fault = 'kill'\nworkers = []",
             "a list of workers from 0 to 3",

@@ -31,6 +31,9 @@ pub struct Injection {
     /// How long a delay or a freeze lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
+    /// How many times as long a slow worker takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
 }
 
 impl Injection {

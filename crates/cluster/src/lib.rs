@@ -58,5 +58,5 @@ pub use settings::{EmptyRound, Every, Settings};
 pub use signals::Signals;
 pub use snapshot::{MasterState, Resume};
 pub use straggling::{Straggling, Unit};
-pub use transport::{Event, Traffic, Transport};
+pub use transport::{Event, Traffic, Transport, beside};
 pub use worker::{Engine, Rebuild, TaskError, Timing};

@@ -130,7 +130,7 @@ const LARGE: usize = 1 << 17;
 /// result together with the first transport error met meanwhile.
 ///
 /// A panic in `work` is passed on.
-pub(crate) fn beside<R: Send>(
+pub fn beside<R: Send>(
     transport: &mut dyn Transport,
     work: impl FnOnce() -> R + Send,
 ) -> (R, Result<(), TransportError>) {

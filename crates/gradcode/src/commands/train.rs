@@ -134,10 +134,12 @@ fn lead(
     let (learner, answers) = set_up(transport, &resolved, node)?;
     let mut learner = learner?;
     let hosts = check_answers(answers, learner.dimension())?;
-    let resumed = start
-        .checkpoint
-        .map(|checkpoint| resume::load(checkpoint, learner.dimension(), config.workers))
-        .transpose()?;
+    let dimension = learner.dimension();
+    let resumed = start.checkpoint.map(|checkpoint| {
+        let load = || resume::load(checkpoint, dimension, config.workers);
+        cluster::beside(transport, load).0
+    });
+    let resumed = resumed.transpose()?;
 
     let inputs = PlanInputs::new(config, learner.dimension())?;
     let settings = rules(config, &inputs)?;
@@ -182,7 +184,9 @@ fn set_up(
     let (learner, answers) = std::thread::scope(|scope| {
         let built = scope.spawn(|| build_learner(config, node.0, threads(config, node.1)));
         let answers = transport.answers();
-        (built.join(), answers)
+        // Whoever is ready gets signs of life.
+        let (built, _) = cluster::beside(transport, || built.join());
+        (built, answers)
     });
     let learner =
         learner.unwrap_or_else(|_| Err(Failure::new(BUG, "the master's set-up panicked")));
@@ -313,7 +317,7 @@ fn prepare(session: &Session, text: &str, node: (usize, usize)) -> Outcome<Prepa
     };
     let ready = serde_json::to_string(&ready)
         .map_err(|error| Failure::environment("write the answer", &error))?;
-    let patience = Duration::from_secs_f64(config.mpi.silence_timeout_seconds);
+    let patience = Duration::from_secs_f64(config.mpi.master_timeout_seconds);
     let engine = build_engine(&config, learner, move |config| {
         build_learner(config, node.0, threads)
     });

@@ -420,6 +420,12 @@ fn places(config: &Config, merged: &Merged) -> Checked {
     )?;
     let mpi = &config.mpi;
     require(merged, "mpi.grants", mpi.grants >= 1, "needs at least 1")?;
+    require(
+        merged,
+        "mpi.master_timeout_seconds",
+        mpi.master_timeout_seconds >= 6.0 && mpi.master_timeout_seconds.is_finite(),
+        "must be at least 6: signs of life come every 5 s",
+    )?;
     for (key, seconds) in [
         ("mpi.startup_timeout_seconds", mpi.startup_timeout_seconds),
         ("mpi.silence_timeout_seconds", mpi.silence_timeout_seconds),

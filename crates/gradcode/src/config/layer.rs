@@ -174,7 +174,7 @@ section! {
 section! {
     /// `[mpi]`: message sizes and time limits.
     MpiLayer at "mpi" {
-        grants: usize, startup_timeout_seconds: f64, silence_timeout_seconds: f64,
+        grants: usize, startup_timeout_seconds: f64, silence_timeout_seconds: f64, master_timeout_seconds: f64,
         goodbye_timeout_seconds: f64,
     }
 }

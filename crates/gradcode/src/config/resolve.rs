@@ -146,7 +146,7 @@ pub fn resolve(
             on_drift, false_alarms, tolerance, window, pause, estimator,
         }),
         mpi: take!(merged, layer.mpi, "mpi" => Mpi {
-            grants, startup_timeout_seconds, silence_timeout_seconds, goodbye_timeout_seconds,
+            grants, startup_timeout_seconds, silence_timeout_seconds, master_timeout_seconds, goodbye_timeout_seconds,
         }),
     };
     check::check(&config, &merged)?;

@@ -355,6 +355,8 @@ pub struct Mpi {
     pub startup_timeout_seconds: f64,
     /// Seconds.
     pub silence_timeout_seconds: f64,
+    /// How long a worker waits for a sign of life of the master.
+    pub master_timeout_seconds: f64,
     /// Seconds.
     pub goodbye_timeout_seconds: f64,
 }
@@ -463,6 +465,7 @@ impl Config {
                 grants: Some(self.mpi.grants),
                 startup_timeout_seconds: Some(self.mpi.startup_timeout_seconds),
                 silence_timeout_seconds: Some(self.mpi.silence_timeout_seconds),
+                master_timeout_seconds: Some(self.mpi.master_timeout_seconds),
                 goodbye_timeout_seconds: Some(self.mpi.goodbye_timeout_seconds),
             },
         }

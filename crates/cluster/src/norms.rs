@@ -43,7 +43,7 @@ impl Norms {
     ///
     /// When nothing else comes any more, from several workers, it is the model that has exploded and
     /// not a worker: then such messages are the new measure.
-    pub fn admit(&mut self, worker: usize, size: f64, limits: Limits) -> Result<f64, f64> {
+    pub(crate) fn admit(&mut self, worker: usize, size: f64, limits: Limits) -> Result<f64, f64> {
         if limits.refuse <= 0.0 && limits.clip <= 0.0 {
             return Ok(1.0);
         }
@@ -76,7 +76,7 @@ impl Norms {
     }
 
     /// Messages clipped since the last call.
-    pub fn take_clipped(&mut self) -> u64 {
+    pub(crate) fn take_clipped(&mut self) -> u64 {
         std::mem::take(&mut self.clipped)
     }
 

@@ -58,7 +58,7 @@ impl Default for Tolerance {
 }
 
 impl Offences {
-    pub fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         Self {
             workers: vec![Record::default(); workers],
             foreign: 0,
@@ -67,7 +67,7 @@ impl Offences {
 
     /// Counts a refusal; whether it is worth a warning, with its number: the first few are, and then
     /// every power of two.
-    pub fn refuse(&mut self, worker: usize, reason: String) -> Option<u64> {
+    pub(crate) fn refuse(&mut self, worker: usize, reason: String) -> Option<u64> {
         let record = &mut self.workers[worker];
         record.total += 1;
         record.now += 1;
@@ -76,23 +76,27 @@ impl Offences {
     }
 
     /// Counts a message of a round in which its worker was not asked.
-    pub fn foreign(&mut self) {
+    pub(crate) fn foreign(&mut self) {
         self.foreign += 1;
     }
 
     /// Foreign messages since the last call.
-    pub fn take_foreign(&mut self) -> u64 {
+    pub(crate) fn take_foreign(&mut self) -> u64 {
         std::mem::take(&mut self.foreign)
     }
 
     /// Refusals of a worker since the last judgement.
-    pub fn now(&self, worker: usize) -> u64 {
+    pub(crate) fn now(&self, worker: usize) -> u64 {
         self.workers[worker].now
     }
 
     /// Closes a round: names the workers beyond what is tolerated, with the reason. Where nobody
     /// was `accepted` the fault may lie in the model, and nobody is blamed.
-    pub fn judge(&mut self, accepted: &[usize], tolerance: Tolerance) -> Vec<(usize, String)> {
+    pub(crate) fn judge(
+        &mut self,
+        accepted: &[usize],
+        tolerance: Tolerance,
+    ) -> Vec<(usize, String)> {
         let mut beyond = Vec::new();
         for (worker, record) in self.workers.iter_mut().enumerate() {
             let refused = std::mem::take(&mut record.now);

@@ -38,6 +38,9 @@ impl Default for MpiOptions {
 /// that evaluates from one that died.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// Time without a completed message after which bulk data counts as standing still.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
 /// Length of the longest text that a worker rank may send.
 const TEXT_LIMIT: usize = 16 << 20;
 
@@ -55,6 +58,8 @@ pub struct MpiTransport {
     pub(super) events: VecDeque<Event>,
     pool: Vec<Buffer>,
     started: Instant,
+    /// When a message was completed last.
+    last_moved: Instant,
     traffic: Traffic,
     completions: Vec<Completion>,
     /// Bytes of the parameters: no memory is longer.
@@ -124,6 +129,7 @@ impl MpiTransport {
             events: VecDeque::new(),
             pool: Vec::new(),
             started: Instant::now(),
+            last_moved: Instant::now(),
             traffic: Traffic::default(),
             completions: Vec::new(),
             longest_memory: 0,
@@ -141,14 +147,13 @@ impl MpiTransport {
     }
 
     /// Sends every rank what it must know to set itself up.
-    pub fn brief(&mut self, briefing: &str) -> Result<(), TransportError> {
+    pub fn brief(&mut self, briefing: &str) {
         let text = Arc::new(briefing.as_bytes().to_vec());
         for rank in self.worker_ranks() {
             let bytes = text.len() as u64;
-            self.order(rank, Order::Briefing { bytes })?;
-            self.send_bulk(rank, Bulk::Text(text.clone()), text.len())?;
+            self.order(rank, Order::Briefing { bytes });
+            self.send_bulk(rank, Bulk::Text(text.clone()), text.len());
         }
-        Ok(())
     }
 
     /// Waits until every rank has answered its briefing; entry r is rank r's answer.
@@ -196,23 +201,34 @@ impl MpiTransport {
         Ok(())
     }
 
-    fn order(&mut self, rank: usize, order: Order) -> Result<(), TransportError> {
-        let ticket = self
-            .requests
-            .send_control(encode(&order), rank, tag::ORDER)?;
-        self.purposes.insert(ticket, Purpose::Order);
-        self.traffic.down += CONTROL_BYTES as u64;
-        self.ranks[rank].last_order = Some(Instant::now());
-        Ok(())
+    /// Sends an order. A rank that cannot be sent anything is lost, and no reason for the run to end.
+    fn order(&mut self, rank: usize, order: Order) {
+        if self.ranks[rank].lost.is_some() {
+            return;
+        }
+        match self.requests.send_control(encode(&order), rank, tag::ORDER) {
+            Ok(ticket) => {
+                self.purposes.insert(ticket, Purpose::Order);
+                self.traffic.down += CONTROL_BYTES as u64;
+                self.ranks[rank].last_order = Some(Instant::now());
+            }
+            Err(error) => self.lose(rank, error.to_string()),
+        }
     }
 
-    fn send_bulk(&mut self, rank: usize, data: Bulk, bytes: usize) -> Result<(), TransportError> {
+    /// Sends what an order has announced; see [`Self::order`] for a rank that is lost.
+    fn send_bulk(&mut self, rank: usize, data: Bulk, bytes: usize) {
+        if self.ranks[rank].lost.is_some() {
+            return;
+        }
         self.traffic.down += bytes as u64;
         let chunks = Chunks::new(bytes);
         self.ranks[rank]
             .outgoing
             .push_back(Outgoing { data, chunks });
-        self.push_chunks(rank)
+        if let Err(error) = self.push_chunks(rank) {
+            self.lose(rank, error.to_string());
+        }
     }
 
     /// Posts the next chunks of the first unfinished transfer to `rank`.
@@ -258,6 +274,9 @@ impl MpiTransport {
         let mut completions = std::mem::take(&mut self.completions);
         self.requests.poll(&mut completions)?;
         let any = !completions.is_empty();
+        if any {
+            self.last_moved = Instant::now();
+        }
         for completion in completions.drain(..) {
             let purpose = self.purposes.remove(&completion.ticket);
             let rank = completion.rank;
@@ -270,7 +289,7 @@ impl MpiTransport {
             }
         }
         self.completions = completions;
-        self.keep_alive()?;
+        self.keep_alive();
         Ok(any)
     }
 
@@ -421,7 +440,7 @@ impl MpiTransport {
         self.ranks[rank].lost = Some(reason);
     }
 
-    fn keep_alive(&mut self) -> Result<(), TransportError> {
+    fn keep_alive(&mut self) {
         let now = Instant::now();
         for rank in self.worker_ranks() {
             let peer = &self.ranks[rank];
@@ -429,16 +448,19 @@ impl MpiTransport {
                 .last_order
                 .is_none_or(|last| now.duration_since(last) >= KEEP_ALIVE);
             if due && peer.lost.is_none() && !peer.goodbye {
-                self.order(rank, Order::KeepAlive)?;
+                self.order(rank, Order::KeepAlive);
             }
         }
-        Ok(())
     }
 
+    /// Whether bulk data is on its way and arrives. What lies before a silent rank does not count:
+    /// waiting for it must not cost a core.
     fn bulk_moves(&self) -> bool {
-        self.ranks.iter().any(|peer| {
+        let under_way = |peer: &Peer| {
             !peer.outgoing.is_empty() || !peer.incoming.is_empty() || peer.recalled.is_some()
-        })
+        };
+        self.last_moved.elapsed() < STANDSTILL
+            && (self.ranks.iter()).any(|peer| !peer.is_missing() && under_way(peer))
     }
 }
 
@@ -452,9 +474,9 @@ impl Transport for MpiTransport {
         self.longest_memory = (*model.values).as_ref().len();
         let known = self.ranks[rank].model.replace(model.version);
         let (at, bulk, bytes) = bulk_of(model, &model.delivery(known));
-        self.order(rank, Order::Compute { task, at })?;
+        self.order(rank, Order::Compute { task, at });
         for bulk in bulk {
-            self.send_bulk(rank, bulk, bytes)?;
+            self.send_bulk(rank, bulk, bytes);
         }
         Ok(())
     }
@@ -470,8 +492,8 @@ impl Transport for MpiTransport {
                 sequence,
                 send,
             },
-        )?;
-        if send {
+        );
+        if send && self.ranks[rank].lost.is_none() {
             let bytes = usize::try_from(header.frame_bytes).unwrap_or(usize::MAX);
             let mut buffer = self.pool.pop().unwrap_or_default();
             buffer.resize(bytes);
@@ -481,7 +503,9 @@ impl Transport for MpiTransport {
                 landing: Landing::new(buffer),
                 chunks: Chunks::new(bytes),
             });
-            self.pull_chunks(rank)?;
+            if let Err(error) = self.pull_chunks(rank) {
+                self.lose(rank, error.to_string());
+            }
         }
         Ok(())
     }
@@ -521,8 +545,8 @@ impl Transport for MpiTransport {
         for rank in self.worker_ranks() {
             if self.ranks[rank].lost.is_none() {
                 let bytes = text.len() as u64;
-                self.order(rank, Order::Plan { bytes })?;
-                self.send_bulk(rank, Bulk::Text(text.clone()), text.len())?;
+                self.order(rank, Order::Plan { bytes });
+                self.send_bulk(rank, Bulk::Text(text.clone()), text.len());
             }
         }
         Ok(())
@@ -531,7 +555,8 @@ impl Transport for MpiTransport {
     fn recall(&mut self, worker: usize) -> Result<(), TransportError> {
         let rank = host_of(worker, self.ranks.len());
         let worker = worker as u32;
-        self.order(rank, Order::Recall { worker })
+        self.order(rank, Order::Recall { worker });
+        Ok(())
     }
 
     fn restore(&mut self, memory: Memory) -> Result<(), TransportError> {
@@ -543,8 +568,9 @@ impl Transport for MpiTransport {
             rate: memory.rate,
             bytes: bytes as u64,
         };
-        self.order(rank, order)?;
-        self.send_bulk(rank, Bulk::Memory(residual), bytes)
+        self.order(rank, order);
+        self.send_bulk(rank, Bulk::Memory(residual), bytes);
+        Ok(())
     }
 
     fn give_up(&mut self, worker: usize) {
@@ -568,11 +594,7 @@ impl Transport for MpiTransport {
             Ending::Clean(code)
         };
         for rank in self.worker_ranks() {
-            if self.ranks[rank].lost.is_none()
-                && let Err(error) = self.order(rank, Order::Stop(ending))
-            {
-                self.lose(rank, error.to_string());
-            }
+            self.order(rank, Order::Stop(ending));
         }
         let until = Instant::now() + self.options.goodbye_timeout;
         let waiting = |peer: &Peer| !peer.goodbye && !peer.is_missing();

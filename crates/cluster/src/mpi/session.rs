@@ -9,14 +9,18 @@ use mpi::ffi;
 use mpi::raw::AsRaw;
 use mpi::topology::{Communicator, SimpleCommunicator};
 use std::os::raw::c_int;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Exit code of a rank that panicked: a bug of ours.
 pub const PANIC_CODE: i32 = 70;
 
+/// This process's rank, for [`abort`].
+static RANK: AtomicUsize = AtomicUsize::new(0);
+
 /// An initialized MPI, with a communicator of our own whose errors are returned, not fatal.
 ///
 /// While a session lives, a panic on any thread of the rank prints its message and aborts the
-/// whole job with [`PANIC_CODE`]: unwinding into `MPI_Finalize` would hang every other rank. Only a
+/// whole job with [`PANIC_CODE`] (see [`abort`]): unwinding into `MPI_Finalize` would hang every other rank. Only a
 /// worker's computation may panic: that is caught ([`crate::Engine::attempt`]) and reported.
 pub struct Session {
     universe: Option<Universe>,
@@ -46,6 +50,7 @@ impl Session {
         if code != ffi::MPI_SUCCESS as c_int {
             return Err(failure("MPI_Comm_set_errhandler", usize::MAX, code));
         }
+        RANK.store(comm.rank() as usize, Ordering::Relaxed);
         die_with_the_launcher();
         abort_on_panic();
         Ok(Self {
@@ -107,11 +112,26 @@ impl Session {
     }
 }
 
-/// Ends the whole job now.
+/// Ends the whole job now; where the launcher lets single ranks die, a worker's rank ends itself alone.
+///
+/// There `MPI_Abort` of a worker neither ends the job nor lets mpirun (Open MPI 4.1) end in order; a
+/// rank that dies of a signal does what such launchers are made for.
 pub fn abort(code: i32) -> ! {
+    if RANK.load(Ordering::Relaxed) > 0 && ranks_may_die() {
+        eprintln!("gradcode: this rank ends; the job goes on without it");
+        crate::faults::kill_this_process();
+    }
     // SAFETY: MPI is initialized wherever a session exists; the call does not return.
     unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, code) };
     std::process::exit(code)
+}
+
+/// Whether the launcher said that the job goes on when a rank dies: Open MPI 4.1 with
+/// `--enable-recovery`, Open MPI 5 with `--with-ft ulfm`.
+fn ranks_may_die() -> bool {
+    ["OMPI_MCA_orte_enable_recovery", "OMPI_MCA_mpi_ft_enable"]
+        .iter()
+        .any(|name| std::env::var(name).is_ok_and(|value| value == "1" || value == "true"))
 }
 
 fn die_with_the_launcher() {
@@ -129,7 +149,7 @@ fn abort_on_panic() {
             return;
         }
         print(info);
-        eprintln!("gradcode: this is a bug; aborting the job with code {PANIC_CODE}");
+        eprintln!("gradcode: this is a bug; aborting with code {PANIC_CODE}");
         abort(PANIC_CODE)
     }));
 }

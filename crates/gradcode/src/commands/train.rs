@@ -179,7 +179,7 @@ fn set_up(
     };
     let text = serde_json::to_string(&briefing)
         .map_err(|error| Failure::environment("write the briefing", &error))?;
-    transport.brief(&text).map_err(|error| lost(&error))?;
+    transport.brief(&text);
     let config = &resolved.config;
     let (learner, answers) = std::thread::scope(|scope| {
         let built = scope.spawn(|| build_learner(config, node.0, threads(config, node.1)));

@@ -190,6 +190,8 @@ const FREE: &[&str] = &[
     "data.loader_threads",
     "round.give_up_after",
     "round.give_up_seconds",
+    "round.max_failures",
+    "round.max_failure_share",
     "round.min_workers",
     "round.max_empty_rounds",
     "round.relative_error_every",

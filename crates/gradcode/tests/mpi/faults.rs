@@ -109,7 +109,7 @@ fn mortal(dimension: usize, deadline: &str, faults: &str) -> String {
          deadline.{deadline}\n\
          straggler = {{ inject = \"none\", probabilities = 0.1 }}\n\
          replan.on_drift = \"never\"\n\
-         round = {{ give_up_after = 5, give_up_seconds = 0.1 }}\n\
+         round = {{ give_up_after = 5, give_up_seconds = 3.0 }}\n\
          mpi.goodbye_timeout_seconds = 5\n\
          inject = [{{ fault = \"delay\", seconds = 0.01 }}, {faults}]\n"
     )
@@ -140,10 +140,13 @@ fn expect_outlived(end: &Finished, out: &Path, iterations: usize) {
 fn a_run_outlives_a_killed_worker() {
     for (phase, dimension) in [("compute", 2000), ("header", 2000), ("payload", 1_200_000)] {
         let scratch = Scratch::new();
-        let fault = format!("{{ fault = \"kill\", workers = [1], at = 10, phase = \"{phase}\" }}");
+        let fault =
+            format!("{{ fault = \"kill\", workers = [1], from = 10, phase = \"{phase}\" }}");
         let experiment = match dimension {
-            2000 => mortal(dimension, "seconds = 0.1", &fault).replace("= 400", "= 100"),
-            _ => mortal(dimension, "seconds = 0.5", &fault).replace("= 400", "= 40"),
+            2000 => mortal(dimension, "seconds = 0.1", &fault).replace("= 400", "= 500"),
+            _ => mortal(dimension, "seconds = 0.5", &fault)
+                .replace("= 400", "= 100")
+                .replace("seconds = 0.01", "seconds = 0.05"),
         };
         let (file, out) = (
             scratch.file("experiment.toml", &experiment),
@@ -151,7 +154,7 @@ fn a_run_outlives_a_killed_worker() {
         );
         let launch = Launch::train(&scratch, 5, &train(&file, &out)).survive_deaths();
         let end = launch.run();
-        let iterations = if dimension == 2000 { 100 } else { 40 };
+        let iterations = if dimension == 2000 { 500 } else { 100 };
         expect_outlived(&end, &out, iterations);
         expect_nobody_left(&scratch);
     }

@@ -19,6 +19,11 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 /// Held while a job runs: more than one at a time would disturb each other's timing.
 static ONE_JOB: Mutex<()> = Mutex::new(());
 
+/// For jobs that are started by other means than [`Launch`].
+pub fn one_job() -> MutexGuard<'static, ()> {
+    ONE_JOB.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A temporary directory whose path also tells this test's processes from all others.
 pub struct Scratch(tempfile::TempDir);
 
@@ -142,7 +147,7 @@ impl Launch {
     }
 
     pub fn start(self) -> Job {
-        let lock = ONE_JOB.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = one_job();
         let (program, open_mpi) = launcher();
         let mut command = command(&program);
         if open_mpi {

@@ -74,7 +74,7 @@ scheme.kind = "coco-ef"
 model = { kind = "least-squares", dimension = 200 }
 optimizer = { kind = "sgd", momentum = 0.9, learning_rate = 1e-4 }
 straggler = { inject = "erase", model = "exponential", rate = [3.0, 2.0, 1.5, 1.0], deadline = 1.0 }
-mpi = { silence_timeout_seconds = 8.0 }
+mpi = { silence_timeout_seconds = 8.0, master_timeout_seconds = 8.0 }
 checkpoint = { every = { seconds = 2 } }
 TOML
 

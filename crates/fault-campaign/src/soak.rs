@@ -257,6 +257,7 @@ fn delays(deadline: f64) -> Faults {
         to: u64::MAX,
         probability,
         seconds: lasts * deadline,
+        factor: 1.0,
     };
     Faults::new(
         SEED,

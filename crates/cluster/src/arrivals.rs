@@ -73,7 +73,7 @@ impl Master<'_> {
         let reason = self.reason_to_replan(drift);
         if drift.is_some() {
             self.journal
-                .warning(&format!("a new plan from iteration {t} on: {reason}"));
+                .note(&format!("a new plan from iteration {t} on: {reason}"));
         }
         self.messages = messages;
         self.clockwork.messages(self.messages.all_payload_bits());

@@ -36,6 +36,8 @@ pub trait Journal {
     fn evaluation(&mut self, iterations: u64, metrics: &[Metric]);
     /// `plan` holds from `start_iteration` on; `reason` says for people why it was made.
     fn plan(&mut self, start_iteration: u64, plan: &Plan, reason: &str);
+    /// Something that happened as it should; where many runs are watched together, nobody needs it.
+    fn note(&mut self, _text: &str) {}
     /// Something a person should know.
     fn warning(&mut self, text: &str);
     /// Brings everything so far onto disk, before a checkpoint that goes on from there.

@@ -200,6 +200,9 @@ impl Journal for Record {
         self.reasons.push(reason.to_owned());
         self.plans.push((start, plan.clone()));
     }
+    fn note(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+    }
     fn warning(&mut self, text: &str) {
         self.warnings.push(text.to_owned());
     }

@@ -81,6 +81,10 @@ impl Journal for RunJournal {
         }
     }
 
+    fn note(&mut self, text: &str) {
+        self.progress.warning(text);
+    }
+
     fn warning(&mut self, text: &str) {
         self.progress.warning(text);
     }

@@ -232,6 +232,8 @@ impl ConvexProblem {
     fn minimise(&self) -> Result<Vec<f64>, String> {
         const NEWTON_STEPS: usize = 100;
         let mut x = vec![0.0; self.config.dimension];
+        // The samples' part has no more directions than samples; the penalty adds one eigenvalue.
+        let rank = self.config.dimension.min(self.config.samples as usize + 1);
         let start = norm(&self.gradient(&x)).max(f64::MIN_POSITIVE);
         let mut before = f64::INFINITY;
         for _ in 0..NEWTON_STEPS {
@@ -243,7 +245,8 @@ impl ConvexProblem {
                 return Ok(x);
             }
             before = size;
-            let newton = solve::conjugate_gradient(|v| self.hessian_times(&x, v), &gradient);
+            let product = |v: &[f64]| self.hessian_times(&x, v);
+            let newton = solve::conjugate_gradient(product, &gradient, rank);
             let decrease = dot(&newton, &gradient);
             let (here, mut damping) = (self.loss(&x), 1.0);
             let moved = |damping: f64| -> Vec<f64> {

@@ -5,14 +5,19 @@ use super::{add_scaled, dot, norm};
 /// `x` with `A x = b` for a symmetric positive (semi)definite `A` given by its product; the
 /// minimum-norm solution when A is singular and b in its range.
 ///
-/// Stops at a relative residual of 1e-15 or when rounding stops its decrease.
-pub(super) fn conjugate_gradient(apply: impl Fn(&[f64]) -> Vec<f64>, b: &[f64]) -> Vec<f64> {
+/// Stops at a relative residual of 1e-15, or after twice as many steps as exact arithmetic would need:
+/// `rank` is at least the number of different eigenvalues of A, 0 aside.
+pub(super) fn conjugate_gradient(
+    apply: impl Fn(&[f64]) -> Vec<f64>,
+    b: &[f64],
+    rank: usize,
+) -> Vec<f64> {
     let mut x = vec![0.0; b.len()];
     let mut residual = b.to_vec();
     let mut direction = b.to_vec();
     let mut energy = dot(&residual, &residual);
     let target = 1e-30 * energy;
-    for _ in 0..2 * b.len() + 100 {
+    for _ in 0..2 * rank + 100 {
         if energy <= target {
             break;
         }
@@ -46,7 +51,7 @@ pub(super) fn smallest_eigenvalue(apply: impl Fn(&[f64]) -> Vec<f64>, start: Vec
             return quotient;
         }
         value = quotient;
-        vector = conjugate_gradient(&apply, &vector);
+        vector = conjugate_gradient(&apply, &vector, vector.len());
     }
     value
 }

@@ -13,6 +13,7 @@ pub struct Launcher {
     program: PathBuf,
     open_mpi: bool,
     ulfm: bool,
+    recovery: bool,
 }
 
 /// How long a job may take.
@@ -58,6 +59,7 @@ impl Launcher {
             program,
             open_mpi,
             ulfm: false,
+            recovery: true,
         })
     }
 
@@ -65,6 +67,13 @@ impl Launcher {
     #[must_use]
     pub fn with_ulfm(mut self, ulfm: bool) -> Self {
         self.ulfm = ulfm;
+        self
+    }
+
+    /// Lets the launcher end the job when a rank dies, as it does unless told otherwise.
+    #[must_use]
+    pub fn default_recovery(mut self) -> Self {
+        self.recovery = false;
         self
     }
 
@@ -93,6 +102,22 @@ impl Launcher {
         directory: &Path,
         limits: Limits,
     ) -> io::Result<Ended> {
+        self.run_watched(ranks, program, arguments, directory, limits, &mut |_| {})
+    }
+
+    /// [`Launcher::run`] with `watch` called every few milliseconds with the time since the start.
+    ///
+    /// # Errors
+    /// As [`Launcher::run`].
+    pub fn run_watched(
+        &self,
+        ranks: usize,
+        program: &Path,
+        arguments: &[String],
+        directory: &Path,
+        limits: Limits,
+        watch: &mut dyn FnMut(Duration),
+    ) -> io::Result<Ended> {
         // To a file: an orphan would keep a pipe open for ever.
         let output = directory.join("output.txt");
         let file = fs::File::create(&output)?;
@@ -107,7 +132,8 @@ impl Launcher {
             command.args(["--oversubscribe", "--bind-to", "none"]);
             match self.ulfm {
                 true => command.args(["--with-ft", "ulfm"]),
-                false => command.arg("--enable-recovery"),
+                false if self.recovery => command.arg("--enable-recovery"),
+                false => &mut command,
             };
         }
         let started = Instant::now();
@@ -121,11 +147,11 @@ impl Launcher {
             .stderr(file)
             .process_group(0)
             .spawn()?;
-        let status = wait(&mut launcher, limits.job)?;
+        let status = wait(&mut launcher, limits.job, watch)?;
         let seconds = started.elapsed().as_secs_f64();
         if status.is_none() {
             signal(-(launcher.id() as i32), libc::SIGTERM);
-            if wait(&mut launcher, Duration::from_secs(3))?.is_none() {
+            if wait(&mut launcher, Duration::from_secs(3), &mut |_| {})?.is_none() {
                 signal(-(launcher.id() as i32), libc::SIGKILL);
                 launcher.wait()?;
             }
@@ -145,17 +171,38 @@ impl Launcher {
     }
 }
 
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<std::process::ExitStatus>> {
-    let until = Instant::now() + limit;
+fn wait(
+    child: &mut Child,
+    limit: Duration,
+    watch: &mut dyn FnMut(Duration),
+) -> io::Result<Option<std::process::ExitStatus>> {
+    let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Instant::now() >= until {
+        if started.elapsed() >= limit {
             return Ok(None);
         }
+        watch(started.elapsed());
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Kills a rank of the job that is told from others by `directory`; false if there is none (yet).
+pub fn kill_rank(directory: &Path, rank: usize) -> bool {
+    let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
+    let has_rank = |pid: &i32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.any(|variable| variable == wanted.as_bytes())
+    };
+    let marker = directory.display().to_string();
+    let found = processes_with(&marker).into_iter().find(has_rank);
+    if let Some(pid) = found {
+        signal(pid, libc::SIGKILL);
+    }
+    found.is_some()
 }
 
 /// Processes of the job that are still there after `limit`.

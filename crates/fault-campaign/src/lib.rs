@@ -6,11 +6,15 @@
 //! 4. [`soak`]: very many rounds with random delays, in which every message says which round it
 //!    belongs to.
 //!
+//! 5. [`master_kills`]: masters killed at random moments, and runs that end as if nothing had
+//!    happened.
+//!
 //! It is a development tool: the binary runs hundreds of cases, the tests of `gradcode` a few.
 
 mod case;
 mod judge;
 pub mod launch;
+pub mod master_kills;
 pub mod soak;
 
 pub use case::{Case, Deadline, Expectation, FAULTS, PHASES, combinations};

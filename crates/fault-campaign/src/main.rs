@@ -3,7 +3,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use fault_campaign::launch::{Launcher, Limits};
-use fault_campaign::{Case, Deadline, Verdict, combinations, soak};
+use fault_campaign::{Case, Deadline, Verdict, combinations, master_kills, soak};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,6 +26,8 @@ struct Cli {
 enum Command {
     /// Very many rounds with random delays: no message may enter another round, no memory may grow
     Soak(Soak),
+    /// Masters killed at random moments: every run must end as if nothing had happened, bit for bit
+    MasterKills(MasterKills),
     /// One rank of a soak (started by `soak` itself)
     #[command(hide = true)]
     SoakRank(SoakRank),
@@ -76,6 +78,19 @@ struct Soak {
 }
 
 #[derive(Args)]
+struct MasterKills {
+    /// How many masters to kill
+    #[arg(long, default_value_t = 100)]
+    kills: u64,
+    /// What the moments are drawn with
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The program under test; default: gradcode beside this program
+    #[arg(long)]
+    program: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct SoakRank {
     rounds: u64,
     deadline: f64,
@@ -88,6 +103,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         None => campaign(&cli.campaign),
         Some(Command::Soak(arguments)) => run_soak(arguments),
+        Some(Command::MasterKills(arguments)) => kill_masters(arguments),
         Some(Command::SoakRank(arguments)) => soak::rank(
             arguments.rounds,
             arguments.deadline,
@@ -294,6 +310,39 @@ fn print_table(
             codes.join(", ")
         );
     }
+}
+
+fn kill_masters(arguments: &MasterKills) -> Result<bool> {
+    let program = match &arguments.program {
+        Some(program) => program.canonicalize()?,
+        None => beside()?,
+    };
+    let launcher = Launcher::find()?.default_recovery();
+    let (kills, seed) = (arguments.kills, arguments.seed);
+    let started = Instant::now();
+    let findings = master_kills::master_kills(&launcher, &program, kills, seed, |so_far| {
+        eprintln!(
+            "{} of {kills} masters killed, {} runs ended, {} violations",
+            so_far.kills,
+            so_far.runs,
+            so_far.violations.len()
+        );
+    })?;
+    println!(
+        "{} masters killed in {:.1} min, {} of them before the first checkpoint; {} runs ended as uninterrupted ones do; \
+         an uninterrupted job takes {:.1} s, a job ended at most {:.1} s after its master; {} violations",
+        findings.kills,
+        started.elapsed().as_secs_f64() / 60.0,
+        findings.before_a_checkpoint,
+        findings.runs,
+        findings.horizon,
+        findings.longest_end,
+        findings.violations.len()
+    );
+    for violation in &findings.violations {
+        println!("  violation: {violation}");
+    }
+    Ok(findings.violations.is_empty())
 }
 
 fn run_soak(arguments: &Soak) -> Result<bool> {

@@ -34,7 +34,7 @@ const WIDTH: usize = 100;
 /// Shows the run in `path` (a directory or its `run.h5`) until it ends, and then its report.
 ///
 /// # Errors
-/// Exit code 2 if there is no run to wait for, 30 if the run ends without a word: its process is gone,
+/// Exit code 2 if the log is no run, 30 if the run ends without a word: its process is gone,
 /// or nothing changes for longer than the patience.
 pub fn follow(path: &Path, pace: Pace) -> Outcome {
     let term = Term::stdout();

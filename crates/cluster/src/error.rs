@@ -74,6 +74,14 @@ pub enum RunError {
         /// The last deadline, seconds.
         deadline: f64,
     },
+    /// A worker cannot be measured.
+    #[error("failed to measure worker {workers}: {reason}")]
+    Calibration {
+        /// Who, between commas.
+        workers: String,
+        /// Why.
+        reason: String,
+    },
     /// The model is no longer finite.
     #[error("the model diverged at iteration {iteration}: {what} is not finite")]
     Diverged {

@@ -11,6 +11,7 @@ mod arrivals;
 mod assembly;
 mod blocks;
 mod buffer;
+mod calibration;
 mod deadline;
 mod downlink;
 mod error;
@@ -40,6 +41,7 @@ mod worker;
 
 pub use assembly::Parts;
 pub use buffer::{Buffer, Parameters};
+pub use calibration::{Calibration, Observation, calibrate};
 pub use deadline::DeadlinePolicy;
 pub use downlink::{Downlink, Model, PublishError, Receiver};
 pub use error::{RunError, TransportError};

@@ -41,6 +41,7 @@ mod arrivals;
 pub mod drift;
 mod error;
 pub mod estimate;
+pub mod fit;
 mod model;
 mod pooled;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The round protocol without MPI: the master over the in-process transport, and the real codec in the
 //! decoded gradient.
 
+mod calibration;
 mod common;
 mod decoders;
 mod error_feedback;

@@ -4,12 +4,11 @@
 //! computes beside the others. Frames are fetched one by one after the last header, so that sending
 //! disturbs no arrival and is measured alone. Nothing is learnt.
 
-use crate::buffer::Parameters;
+use crate::downlink::{Downlink, Model, Publisher};
 use crate::error::RunError;
 use crate::message::{Header, Status, Task};
 use crate::transport::{Event, Transport};
 use gradient_code::Plan;
-use std::sync::Arc;
 use straggler::DelayModel;
 
 /// What is measured.
@@ -24,6 +23,8 @@ pub struct Calibration<'a> {
     pub limit: f64,
     /// A worker that is silent for so long is an error: seconds.
     pub silence_timeout: f64,
+    /// How models are sent down; every round sends one, as in training.
+    pub downlink: Downlink,
     /// Delays that workers really sleep in rounds of plan 0, with the seed they are drawn with and the
     /// seconds of their unit.
     pub delays: Option<(&'a DelayModel, u64, f64)>,
@@ -66,8 +67,14 @@ struct Round {
 pub fn calibrate(
     transport: &mut dyn Transport,
     calibration: &Calibration<'_>,
-    parameters: &Arc<Parameters>,
+    parameters: &[f32],
 ) -> Result<Vec<Observation>, RunError> {
+    let refused = |reason: String| RunError::Calibration {
+        workers: "0 and all others".to_owned(),
+        reason,
+    };
+    let mut publisher = Publisher::new(calibration.downlink, parameters.len(), 0)
+        .map_err(|error| refused(error.to_string()))?;
     let workers = calibration.plans.first().map_or(0, Plan::k);
     let mut state = Measuring {
         transport,
@@ -82,7 +89,10 @@ pub fn calibrate(
             state.transport.publish(&calibration.plans[plan])?;
             published = Some(plan);
         }
-        state.round(number, plan, parameters)?;
+        let model = publisher
+            .publish(parameters, number as u64)
+            .map_err(|error| refused(error.to_string()))?;
+        state.round(number, plan, &model)?;
     }
     state.drain()?;
     Ok(state.observations)
@@ -98,12 +108,7 @@ struct Measuring<'a, 'b> {
 }
 
 impl Measuring<'_, '_> {
-    fn round(
-        &mut self,
-        number: usize,
-        plan: usize,
-        parameters: &Arc<Parameters>,
-    ) -> Result<(), RunError> {
+    fn round(&mut self, number: usize, plan: usize, model: &Model) -> Result<(), RunError> {
         while self.busy.iter().all(Option::is_some) {
             self.wait("everybody is busy")?; // for whoever is ready first
         }
@@ -116,7 +121,7 @@ impl Measuring<'_, '_> {
         for worker in 0..self.busy.len() {
             let holds_data = !self.calibration.plans[plan].workers[worker].is_idle();
             if self.busy[worker].is_none() && holds_data {
-                self.start(&round, worker, parameters)?;
+                self.start(&round, worker, model)?;
             }
         }
         let patience = self.calibration.silence_timeout;
@@ -136,12 +141,7 @@ impl Measuring<'_, '_> {
         Ok(())
     }
 
-    fn start(
-        &mut self,
-        round: &Round,
-        worker: usize,
-        parameters: &Arc<Parameters>,
-    ) -> Result<(), RunError> {
+    fn start(&mut self, round: &Round, worker: usize, model: &Model) -> Result<(), RunError> {
         let delay = |&(model, seed, unit): &(&DelayModel, u64, f64)| {
             unit * model.delay(seed, round.number as u64, worker)
         };
@@ -154,7 +154,7 @@ impl Measuring<'_, '_> {
             deadline: self.calibration.limit,
             calibration: true,
         };
-        self.transport.start(task, parameters)?;
+        self.transport.start(task, model)?;
         self.busy[worker] = Some(round.sequence);
         Ok(())
     }
@@ -187,10 +187,22 @@ impl Measuring<'_, '_> {
                 .as_mut()
                 .filter(|(r, _)| r.sequence == header.sequence);
             match (header.status, own) {
+                (Status::Ready, Some((r, _)))
+                    if self.transport.now() - r.started > self.calibration.limit =>
+                {
+                    // The same poll ended beyond the limit.
+                    self.observe(r, worker, None);
+                    self.busy[worker] = None;
+                    self.transport.verdict(&header, false)?;
+                }
                 (Status::Ready, Some((r, ready))) => {
                     let arrival = self.transport.now() - r.started;
                     let at = self.observations.len();
-                    self.observe(r, worker, Some((arrival, &header)));
+                    self.observe(
+                        r,
+                        worker,
+                        Some((arrival.min(self.calibration.limit), &header)),
+                    );
                     // It is busy until its frame is fetched, but waited for no longer.
                     self.busy[worker] = None;
                     ready.push((header, at));

@@ -43,6 +43,8 @@ pub enum Command {
     /// Run the same loop in one process, with workers in virtual time and without MPI; run studies of
     /// many schemes and seeds.
     Simulate(SimulateArgs),
+    /// Measure the workers under mpirun or srun, fit their delays, and write a cluster file.
+    Calibrate(CalibrateArgs),
     /// Print the code, the bits, the loads and the predicted error of an experiment.
     Plan(PlanArgs),
     /// Allocate bits to workers, given their straggle probabilities.
@@ -218,6 +220,78 @@ impl SimulateArgs {
             ..self.experiment.sources()
         }
     }
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  mpirun -n 5 gradcode calibrate configs/quickstart.toml --out cluster.toml
+  srun gradcode calibrate exp.toml --cluster configs/clusters/slurm-cpu.toml --rounds 500 --limit 2
+  mpirun -n 5 gradcode train configs/quickstart.toml --cluster cluster.toml
+
+Every worker computes at the load and the width that the experiment plans, then at other loads and
+widths; nothing is learnt. Its reports are fitted by a shifted exponential or an exponential, whichever
+explains all workers better, and the deadline with the least tau (1 + 1/S) is chosen for the experiment's
+scheme. The file says how well it all fits. docs/deadlines.md explains it.")]
+pub struct CalibrateArgs {
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// Rounds that delays are fitted to; half as many again and more measure other loads and widths.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = rounds)]
+    pub rounds: usize,
+    /// Wait at most so many seconds for reports; later ones are known to be later, and no more.
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    pub limit: Option<f64>,
+    /// How often the intervals hold the true values.
+    #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = share)]
+    pub confidence: f64,
+    /// The cluster file to write.
+    #[arg(long, value_name = "FILE", default_value = "cluster.toml")]
+    pub out: PathBuf,
+    /// Write the measured delays themselves too, for straggler.model = "trace".
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Replace files that exist.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl CalibrateArgs {
+    /// The layers to load; `worker_ranks` is the default number of workers.
+    pub fn sources(&self, worker_ranks: usize) -> Sources {
+        Sources {
+            worker_ranks: Some(worker_ranks),
+            ..self.experiment.sources()
+        }
+    }
+}
+
+fn rounds(text: &str) -> Result<usize, String> {
+    let value: usize = text
+        .parse()
+        .map_err(|_| "expected a whole number".to_owned())?;
+    (value >= 10)
+        .then_some(value)
+        .ok_or_else(|| "needs at least 10".to_owned())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    let valid = value.is_finite() && value > 0.0;
+    valid
+        .then_some(value)
+        .ok_or_else(|| "must be above 0".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    let valid = value > 0.0 && value < 1.0;
+    valid
+        .then_some(value)
+        .ok_or_else(|| "must lie between 0 and 1".to_owned())
 }
 
 #[derive(Args, Clone, Debug)]

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     }));
     let outcome = match Cli::parse().command {
         Command::Train(args) => commands::train::run(&args),
+        Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Simulate(args) => commands::simulate::run(&args),
         Command::Plan(args) => commands::plan::run(&args),
         Command::Allocate(args) => commands::allocate::run(&args),

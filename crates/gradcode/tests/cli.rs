@@ -584,9 +584,8 @@ fn plan_chooses_the_deadline_and_shows_the_curve() {
     let text = stdout(&gradcode(&["plan", &experiment]));
     assert!(text.contains("<- optimal, planned"), "{text}");
     for (set, wanted) in [
-        ("straggler.inject=none", "deadline.seconds = \"planned\""),
         ("straggler.probabilities=0.1", "by a delay model"),
-        ("straggler.shift=0", "no least tau"),
+        ("straggler.shift=0", "no least one"),
     ] {
         let error = failure(USAGE, &["plan", &experiment, "--set", set]);
         assert!(error.contains(wanted), "{error}");

@@ -14,11 +14,32 @@
 //! bound over `n^2` ([`crate::Prediction::error_bound`], in the weights that the scheme designs with),
 //! which for the joint design is the same number.
 //!
-//! What the criterion does not see: Theorem 2 assumes a step size that falls as `1/t` and gradients
-//! of bounded norm. Where noise does not matter yet, shorter rounds than this are better; where the
-//! mean gradient has become small against its noise, longer ones.
+//! That is the worst case, in which all partition gradients point the same way. Late in training they
+//! are mostly noise of their minibatches, independent of each other: then `||g||^2` is in the mean
+//! `n sigma^2` and not `n^2 C`, and the error of the decoded gradient `sigma^2 sum_i c_i sum_j
+//! (alpha_i^j)^2` (the sampling part of eq 35, with quantization in `c_i`), so that what is minimised is
+//!
+//! ```text
+//! tau (1 + (1/n) sum_i c_i sum_j (alpha_i^j)^2)
+//! ```
+//!
+//! [`Criterion`] names the two. What neither sees: Theorem 2 assumes a step size that falls as `1/t`. While
+//! noise does not matter, shorter rounds are better, and with constant steps it depends on the time
+//! there is.
 
+use crate::decoder::Decoder;
 use crate::plan::Plan;
+
+/// Which gradients the best deadline is best for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Criterion {
+    /// All partition gradients point the same way: `tau (1 + 1/S)`.
+    #[default]
+    WorstCase,
+    /// They are independent noise of minibatches: `tau (1 + (1/n) sum_i c_i sum_j (alpha_i^j)^2)`. For
+    /// fixed decoding weights only.
+    Sampling,
+}
 
 /// Evaluations that narrow the best interval down: to a thousandth of its width.
 const REFINEMENTS: u32 = 16;
@@ -32,7 +53,7 @@ const SECTION: f64 = 0.618_033_988_749_894_9;
 pub struct DeadlinePoint {
     /// `tau`, in the unit of the delays.
     pub deadline: f64,
-    /// `tau (1 + 1/S)`: less is better.
+    /// `tau (1 + 1/S)`, or what else the criterion says: less is better.
     pub objective: f64,
     /// `S`, or `n^2` over the error bound where the code is not the optimal one.
     pub scaling_s: f64,
@@ -43,14 +64,19 @@ pub struct DeadlinePoint {
 }
 
 impl DeadlinePoint {
-    /// What `plan`, made for the lateness at `deadline`, promises.
-    pub fn of(deadline: f64, plan: &Plan) -> Self {
+    /// What `plan`, made for the lateness at `deadline`, promises. The objective is NaN where the
+    /// criterion does not know the plan's decoder.
+    pub fn of(deadline: f64, plan: &Plan, criterion: Criterion) -> Self {
         let n = plan.partitions as f64;
         let inverse = plan.prediction.error_bound / (n * n);
+        let noise = match criterion {
+            Criterion::WorstCase => inverse,
+            Criterion::Sampling => sampling_noise(plan) / n,
+        };
         let in_time = |i: usize| 1.0 - plan.workers[i].straggle_probability;
         Self {
             deadline,
-            objective: deadline * (1.0 + inverse),
+            objective: deadline * (1.0 + noise),
             scaling_s: inverse.recip(),
             answers: plan.active().map(in_time).sum(),
             bits: plan.prediction.bits_per_coordinate_offered,
@@ -65,6 +91,25 @@ pub struct DeadlineChoice {
     pub best: DeadlinePoint,
     /// All deadlines that a plan could be made for, ascending; `best` is one of them.
     pub curve: Vec<DeadlinePoint>,
+}
+
+/// `sum_i c_i sum_j (alpha_i^j)^2` with `alpha_i^j = (1 - p_i) w_i a_ij`.
+fn sampling_noise(plan: &Plan) -> f64 {
+    let Decoder::Fixed { weights, .. } = &plan.decoder else {
+        return f64::NAN;
+    };
+    plan.active()
+        .map(|i| {
+            let worker = &plan.workers[i];
+            let expected = (1.0 - worker.straggle_probability) * weights[i];
+            let squares: f64 = worker
+                .assignment
+                .iter()
+                .map(|(_, a)| (expected * a).powi(2))
+                .sum();
+            plan.prediction.weights[i] * squares
+        })
+        .sum()
 }
 
 /// Why there is no best deadline. Messages read after "failed to".
@@ -84,7 +129,7 @@ pub enum DeadlineFault {
     /// with ever fewer answers are predicted to be ever better.
     #[error(
         "choose a deadline: the shortest one looked at, {deadline}, at which {answers:.2} answers come in a round, is the \
-         best, so there is no least tau (1 + 1/S); delays need a shortest time above 0 (straggler.shift)"
+         best, so there is no least one; delays need a shortest time above 0 (straggler.shift)"
     )]
     NoLeast {
         /// The shortest candidate.
@@ -94,7 +139,7 @@ pub enum DeadlineFault {
     },
 }
 
-/// The deadline with the least `tau (1 + 1/S)`, by trying `candidates` (ascending, above 0) and then
+/// The deadline with the least objective of `criterion`, by trying `candidates` (ascending, above 0) and then
 /// between the neighbours of the best.
 ///
 /// `plan_at` plans for the lateness at a deadline; what it cannot plan is passed over. No deadline
@@ -106,6 +151,7 @@ pub enum DeadlineFault {
 /// [`DeadlineFault`].
 pub fn optimal_deadline<E: std::fmt::Display>(
     candidates: &[f64],
+    criterion: Criterion,
     mut plan_at: impl FnMut(f64) -> Result<Plan, E>,
 ) -> Result<DeadlineChoice, DeadlineFault> {
     let mut curve: Vec<DeadlinePoint> = Vec::new();
@@ -117,10 +163,12 @@ pub fn optimal_deadline<E: std::fmt::Display>(
         }
         match plan_at(deadline) {
             Ok(plan) => {
-                let point = DeadlinePoint::of(deadline, &plan);
+                let point = DeadlinePoint::of(deadline, &plan, criterion);
                 if point.objective.is_finite() {
                     best = best.min(point.objective);
                     curve.push(point);
+                } else {
+                    reason = "the criterion has no finite value for this scheme".to_owned();
                 }
             }
             Err(error) => reason = error.to_string(),
@@ -143,7 +191,7 @@ pub fn optimal_deadline<E: std::fmt::Display>(
         curve[(at + 1).min(curve.len() - 1)].deadline,
     );
     let mut probe = |deadline: f64| {
-        let point = DeadlinePoint::of(deadline, &plan_at(deadline).ok()?);
+        let point = DeadlinePoint::of(deadline, &plan_at(deadline).ok()?, criterion);
         point.objective.is_finite().then_some(point)
     };
     let (mut left, mut right) = (

@@ -74,7 +74,7 @@ pub mod two_track;
 pub use bit_allocation::Method;
 pub use block_code::{BlockCode, Fold};
 pub use code::{CodeError, CodeMatrix};
-pub use deadline::{DeadlineChoice, DeadlineFault, DeadlinePoint, optimal_deadline};
+pub use deadline::{Criterion, DeadlineChoice, DeadlineFault, DeadlinePoint, optimal_deadline};
 pub use decoder::{DecodeError, Decoder, PerRound, RoundWeights, Rule, SecondTrack};
 pub use plan::{PASSTHROUGH_BITS, Plan, PlanFault, WorkerPlan};
 pub use planner::{Design, PlanError, plan, plan_with, replan_without};

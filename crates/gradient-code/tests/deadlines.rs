@@ -1,8 +1,8 @@
 //! Deadlines and widths that decide together who is late.
 
 use gradient_code::{
-    Budget, DeadlineFault, Decoder, Plan, PlanError, Scaling, SchemeConfig, Setting,
-    optimal_deadline, plan,
+    Budget, Criterion, DeadlineFault, DeadlinePoint, Decoder, Plan, PlanError, Scaling,
+    SchemeConfig, Setting, optimal_deadline, plan,
 };
 
 /// `Pr(shift + Exp(rate) > time)`.
@@ -64,7 +64,7 @@ const RATES: [f64; 3] = [0.5, 1.0, 4.0];
 /// Deadline, bits and code together are as good as trying every deadline with every allocation.
 #[test]
 fn deadline_and_bits_are_optimal_together() {
-    let choice = optimal_deadline(&grid(1.0, 6.0, 60), |tau| {
+    let choice = optimal_deadline(&grid(1.0, 6.0, 60), Criterion::WorstCase, |tau| {
         let p = RATES.map(|rate| late(1.0, rate, tau));
         plan(&joint(), &setting(&p, None), &BUDGET, None)
     })
@@ -104,7 +104,7 @@ fn equal_workers_have_a_closed_form() {
         min_bits: 32,
         max_bits: 32,
     };
-    let choice = optimal_deadline(&grid(1.0, 5.0, 40), |tau| {
+    let choice = optimal_deadline(&grid(1.0, 5.0, 40), Criterion::WorstCase, |tau| {
         plan(
             &joint(),
             &setting(&vec![late(1.0, psi, tau); k], None),
@@ -123,16 +123,51 @@ fn equal_workers_have_a_closed_form() {
     assert!((choice.best.answers - answers).abs() < 1e-9);
 }
 
+/// One partition each, equal workers, no quantization: `alpha = 1`, and the noise of independent
+/// gradients is `p / (1 - p)` against `1/S = p / (k (1 - p))` of equal ones, so one waits longer.
+#[test]
+fn independent_noise_is_waited_for_longer_than_the_worst_case() {
+    let budget = Budget {
+        total_bits: 192,
+        min_bits: 32,
+        max_bits: 32,
+    };
+    let at = |tau: f64| {
+        let p = [late(1.0, 0.7, tau); 6];
+        plan(&joint(), &setting(&p, None), &budget, None)
+    };
+    let tau = 1.8;
+    let point = DeadlinePoint::of(tau, &at(tau).unwrap(), Criterion::Sampling);
+    let p = late(1.0, 0.7, tau);
+    assert!((point.objective - tau * (1.0 + p / (1.0 - p))).abs() < 1e-9);
+    let best = |criterion| {
+        optimal_deadline(&grid(1.0, 6.0, 60), criterion, at)
+            .unwrap()
+            .best
+    };
+    let (worst, noise) = (best(Criterion::WorstCase), best(Criterion::Sampling));
+    assert!(noise.deadline > 1.2 * worst.deadline, "{worst:?} {noise:?}");
+    // tau / (1 - p) is least where 1 - p = tau psi p.
+    let p = late(1.0, 0.7, noise.deadline);
+    assert!((1.0 - p - noise.deadline * 0.7 * p).abs() < 1e-3);
+    let od = |tau: f64| {
+        let p = [late(1.0, 0.7, tau); 6];
+        plan(&SchemeConfig::new("od"), &setting(&p, None), &budget, None)
+    };
+    let error = optimal_deadline(&[1.5, 2.0], Criterion::Sampling, od).unwrap_err();
+    assert!(error.to_string().contains("no finite value"), "{error}");
+}
+
 #[test]
 fn without_a_shortest_time_there_is_no_best_deadline() {
     let at = |tau: f64| {
         let p = RATES.map(|rate| late(0.0, rate, tau));
         plan(&joint(), &setting(&p, None), &BUDGET, None)
     };
-    let error = optimal_deadline(&grid(0.0, 1.0, 100), at).unwrap_err();
+    let error = optimal_deadline(&grid(0.0, 1.0, 100), Criterion::WorstCase, at).unwrap_err();
     assert!(matches!(error, DeadlineFault::NoLeast { .. }), "{error}");
     // No plan at all: everybody is always late.
-    let error = optimal_deadline(&[0.5, 0.9], |_| {
+    let error = optimal_deadline(&[0.5, 0.9], Criterion::WorstCase, |_| {
         plan(&joint(), &setting(&[1.0; 3], None), &BUDGET, None)
     });
     let text = error.unwrap_err().to_string();

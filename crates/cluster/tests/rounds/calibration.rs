@@ -1,17 +1,16 @@
 //! Measuring workers in process, where a task takes exactly its injected delay.
 
 use super::common::{WORKERS, delays, plan_with, preset, problem};
-use cluster::{Calibration, Engine, InProcess, Observation, Parameters, calibrate};
+use cluster::{Calibration, Downlink, Engine, InProcess, Observation, calibrate};
 use gradient_code::Plan;
 use learner::Learner;
-use std::sync::Arc;
 
 const UNIT: f64 = 0.25;
 const SEED: u64 = 5;
 
 fn measure(limit: f64, plans: &[Plan], rounds: &[usize]) -> Vec<Observation> {
     let model = delays();
-    let parameters = Arc::new(Parameters(problem().initial_parameters()));
+    let parameters = problem().initial_parameters();
     let engine = Engine::new(Box::new(problem()), preset(), 1);
     let calibration = Calibration {
         plans,
@@ -19,6 +18,7 @@ fn measure(limit: f64, plans: &[Plan], rounds: &[usize]) -> Vec<Observation> {
         warmup: 3,
         limit,
         silence_timeout: 1e6,
+        downlink: Downlink::F32,
         delays: Some((&model, SEED, UNIT)),
     };
     calibrate(&mut InProcess::new(engine), &calibration, &parameters).expect("a calibration")

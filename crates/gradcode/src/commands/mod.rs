@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod allocate;
+pub mod calibrate;
 pub mod config;
 pub mod data;
 pub mod detect;

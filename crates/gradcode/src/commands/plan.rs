@@ -2,11 +2,12 @@
 
 mod curve;
 
-use gradient_code::{Decoder, PASSTHROUGH_BITS, Plan, SecondTrack};
+use gradient_code::{Criterion, Decoder, PASSTHROUGH_BITS, Plan, SecondTrack};
 use serde_json::{Value, json};
 
 use crate::cli::PlanArgs;
 use crate::config::planning::PlanInputs;
+use crate::config::values::PlannedDeadline;
 use crate::config::{Config, lateness, planning};
 use crate::exit::{BUG, Failure, Outcome};
 use crate::output;
@@ -23,7 +24,7 @@ pub fn run(args: &PlanArgs) -> Outcome {
     let mut inputs = PlanInputs::new(&config, dimension)?;
     let plan = planning::plan_of(&config, &inputs)?;
     if args.deadlines && inputs.choice.is_none() {
-        inputs.choice = Some(lateness::choose(&config, &inputs)?);
+        inputs.choice = Some(lateness::choose(&config, &inputs, Criterion::default())?);
     }
     let warnings = [
         planning::left_out(&plan),
@@ -32,10 +33,14 @@ pub fn run(args: &PlanArgs) -> Outcome {
     for warning in warnings.into_iter().flatten() {
         eprintln!("gradcode: warning: {warning}");
     }
+    let criterion = match config.straggler.deadline {
+        PlannedDeadline::Optimal(criterion) => criterion,
+        PlannedDeadline::Units(_) => Criterion::default(),
+    };
     let bits = Bits::of(&plan, &config, dimension)?;
     if args.json {
         let mut object = object(&plan, &config, dimension, &bits);
-        object["deadline"] = curve::object(&inputs, &plan);
+        object["deadline"] = curve::object(&inputs, &plan, criterion);
         return output::json(&object);
     }
     output::print(&format!(
@@ -48,7 +53,7 @@ pub fn run(args: &PlanArgs) -> Outcome {
         bits.expected,
         bits.expected / 8e6,
         bits.unquantized_expected / 8e6,
-        curve::text(&inputs, &plan),
+        curve::text(&inputs, &plan, criterion),
     ))
 }
 

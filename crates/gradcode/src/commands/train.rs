@@ -45,21 +45,54 @@ struct Ready {
 /// # Errors
 /// Started without a launcher, or MPI is not usable.
 pub fn run(args: &TrainArgs) -> Outcome {
+    let workers = || {
+        let loaded = args.sources(4).load();
+        loaded.map_or(4, |resolved| resolved.config.workers)
+    };
+    launch(
+        "train",
+        workers,
+        args.keeping.max_walltime,
+        |place, transport, signals| lead(place, transport, args, signals),
+    )
+}
+
+/// Rank 0 and where it runs.
+pub(super) struct Place<'a> {
+    /// MPI.
+    pub(super) session: &'a Session,
+    /// Number of the rank on its node, and ranks there.
+    pub(super) node: (usize, usize),
+}
+
+/// Starts MPI, lets rank 0 `lead` and the others work until it says stop. Returns only where MPI was
+/// not started. `workers` says how many ranks beside the master to recommend where there are none.
+///
+/// # Errors
+/// Started without a launcher, or MPI is not usable.
+pub(super) fn launch(
+    command: &str,
+    workers: impl Fn() -> usize,
+    max_walltime: Option<Duration>,
+    lead: impl FnOnce(&Place, &mut MpiTransport, Signals) -> Outcome<u8>,
+) -> Outcome {
     if !under_a_launcher() {
-        return Err(how_to_launch(args));
+        return Err(how_to_launch(command, workers()));
     }
     // The session installs the panic hook that ends the whole job; this one would end only this rank.
     let _ = std::panic::take_hook();
     let session = Session::start().map_err(|error| Failure::environment("start MPI", &error))?;
-    let signals = signals(args.keeping.max_walltime)?;
+    let signals = signals(max_walltime)?;
     if session.size() < 2 {
-        let failure = how_to_launch(args);
+        let failure = how_to_launch(command, workers());
         failure.report();
         session.end(Ending::Clean(failure.code))
     }
     let node = session.local();
     if session.rank() == 0 {
-        master(session, args, node, signals)
+        master(session, node, |place, transport| {
+            lead(place, transport, signals)
+        })
     } else {
         worker(session, node)
     }
@@ -79,14 +112,14 @@ fn under_a_launcher() -> bool {
     .any(|name| std::env::var_os(name).is_some())
 }
 
-fn how_to_launch(args: &TrainArgs) -> Failure {
+fn how_to_launch(command: &str, workers: usize) -> Failure {
     let words: Vec<String> = std::env::args().collect();
     let program = words.first().map_or("gradcode", String::as_str);
-    let ranks = args
-        .sources(4)
-        .load()
-        .map_or(5, |resolved| resolved.config.workers + 1);
-    Failure::usage("train needs at least 2 MPI ranks: one master and its workers").hint(format!(
+    let ranks = workers + 1;
+    Failure::usage(format!(
+        "{command} needs at least 2 MPI ranks: one master and its workers"
+    ))
+    .hint(format!(
         "mpirun -n {ranks} {program} {}   (more ranks than cores: add --oversubscribe --bind-to none)",
         words.get(1..).unwrap_or_default().join(" ")
     ))
@@ -94,7 +127,11 @@ fn how_to_launch(args: &TrainArgs) -> Failure {
 
 // --- the master -----------------------------------------------------------------------------------
 
-fn master(session: Session, args: &TrainArgs, node: (usize, usize), signals: Signals) -> ! {
+fn master(
+    session: Session,
+    node: (usize, usize),
+    lead: impl FnOnce(&Place, &mut MpiTransport) -> Outcome<u8>,
+) -> ! {
     let mut transport = match MpiTransport::new(&session, 0, MpiOptions::default()) {
         Ok(transport) => transport,
         Err(error) => {
@@ -102,7 +139,11 @@ fn master(session: Session, args: &TrainArgs, node: (usize, usize), signals: Sig
             cluster::mpi::abort(i32::from(ENVIRONMENT))
         }
     };
-    let code = match lead(&session, &mut transport, args, node, signals) {
+    let place = Place {
+        session: &session,
+        node,
+    };
+    let code = match lead(&place, &mut transport) {
         Ok(code) => code,
         Err(failure) => {
             failure.report();
@@ -116,12 +157,12 @@ fn master(session: Session, args: &TrainArgs, node: (usize, usize), signals: Sig
 
 /// Everything rank 0 does between the start and the end of MPI; returns the exit code.
 fn lead(
-    session: &Session,
+    place: &Place,
     transport: &mut MpiTransport,
     args: &TrainArgs,
-    node: (usize, usize),
     signals: Signals,
 ) -> Outcome<u8> {
+    let session = place.session;
     let resolved = super::load(&args.sources(session.size() - 1))?;
     let config = &resolved.config;
     config.check_ranks(session.size())?;
@@ -131,7 +172,7 @@ fn lead(
     };
     let directory = start.directory;
     transport.configure(config.workers, options(config));
-    let (learner, answers) = set_up(transport, &resolved, node)?;
+    let (learner, answers) = set_up(transport, &resolved, place.node)?;
     let mut learner = learner?;
     let hosts = check_answers(answers, learner.dimension())?;
     let dimension = learner.dimension();
@@ -144,8 +185,8 @@ fn lead(
     let inputs = PlanInputs::new(config, learner.dimension())?;
     let settings = rules(config, &inputs)?;
     let plan = first_plan(&inputs)?;
-    let place = format!("{} ranks, {}", session.size(), session.library());
-    summary::before_run(config, &plan, &learner.describe(), &place);
+    let ranks = format!("{} ranks, {}", session.size(), session.library());
+    summary::before_run(config, &plan, &learner.describe(), &ranks);
     if args.dry_run {
         return Ok(crate::exit::DONE);
     }
@@ -169,7 +210,7 @@ fn lead(
 
 /// Briefs the workers, and sets up the master's own learner while they set up theirs.
 #[allow(clippy::type_complexity)]
-fn set_up(
+pub(super) fn set_up(
     transport: &mut MpiTransport,
     resolved: &Resolved,
     node: (usize, usize),
@@ -194,7 +235,10 @@ fn set_up(
 }
 
 /// Fails with the first rank's reason when a rank could not set itself up; else the ranks' hosts.
-fn check_answers(answers: Vec<(usize, Answer)>, dimension: usize) -> Outcome<Vec<String>> {
+pub(super) fn check_answers(
+    answers: Vec<(usize, Answer)>,
+    dimension: usize,
+) -> Outcome<Vec<String>> {
     let mut hosts = Vec::new();
     let mut problems: Vec<(u8, String)> = Vec::new();
     for (rank, answer) in answers {
@@ -238,7 +282,7 @@ fn close(ended: &Ended, directory: &RunDirectory, args: &TrainArgs) -> Outcome<u
     Ok(ended.code)
 }
 
-fn options(config: &Config) -> MpiOptions {
+pub(super) fn options(config: &Config) -> MpiOptions {
     MpiOptions {
         startup_timeout: Duration::from_secs_f64(config.mpi.startup_timeout_seconds),
         goodbye_timeout: Duration::from_secs_f64(config.mpi.goodbye_timeout_seconds),

@@ -13,10 +13,11 @@ use torch_models::ModelConfig;
 use torch_models::layers::NormKind;
 
 use super::error::ConfigError;
-use super::settings::{Architecture, CocoPaths, Config};
+use super::settings::{Architecture, CocoPaths, Config, Deadline};
 use super::values::{
-    CodecNorm, CodecPreset, DelayKind, Estimator, Feedback, Inject, InjectedFault, InjectedPhase,
-    Injection, Labels, Loss, Norm, OnDrift, OptimizerKind, Rates, Schedule, TraceOrder,
+    CodecNorm, CodecPreset, DeadlineSeconds, DelayKind, Estimator, Feedback, Inject, InjectedFault,
+    InjectedPhase, Injection, Labels, Loss, Norm, OnDrift, OptimizerKind, Rates, Schedule,
+    TraceOrder,
 };
 
 impl Config {
@@ -266,6 +267,12 @@ impl Config {
             evaluation: self.evaluation.images,
             seed: self.seed,
         })
+    }
+
+    /// Whether real stragglers are held against a deadline of `[deadline]`, and not the planned one.
+    pub fn has_real_deadline(&self) -> bool {
+        self.straggler.inject == Inject::None
+            && self.deadline != Deadline::Seconds(DeadlineSeconds::Planned)
     }
 
     /// The delays of all workers, in the model's unit.

@@ -175,6 +175,13 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("straggler.inject = \"{inject}\""),
         ),
         (
+            "straggler.deadline",
+            config.straggler.deadline.units().is_none() && config.has_real_deadline(),
+            "a [deadline] that real stragglers are held against: deadline.seconds = \"planned\" holds \
+             them against the one chosen here"
+                .to_owned(),
+        ),
+        (
             "deadline.median_plus_mad",
             inject != Inject::None,
             format!("straggler.inject = \"{inject}\""),

@@ -1,7 +1,7 @@
 //! Who is late how often: the delay model at a deadline, and the deadline itself where it is to be
 //! chosen.
 
-use gradient_code::{DeadlineChoice, optimal_deadline};
+use gradient_code::{Criterion, DeadlineChoice, optimal_deadline};
 use gradient_codec::Preset;
 use straggler::DelayModel;
 
@@ -155,11 +155,15 @@ pub fn by_width(
     }))
 }
 
-/// The deadline with the least `tau (1 + 1/S(tau))`; `inputs` are those of any other deadline.
+/// The deadline that is best by `criterion`; `inputs` are those of any other deadline.
 ///
 /// # Errors
 /// [`ConfigError::Plan`] if there is none; what [`Config::delay_model`] says.
-pub fn choose(config: &Config, inputs: &PlanInputs) -> Result<DeadlineChoice, ConfigError> {
+pub fn choose(
+    config: &Config,
+    inputs: &PlanInputs,
+    criterion: Criterion,
+) -> Result<DeadlineChoice, ConfigError> {
     let model = config.delay_model()?;
     let mut candidates = model.candidate_deadlines(CANDIDATES);
     let mean_width = inputs.budget.total_bits / config.workers.max(1) as u64;
@@ -179,7 +183,7 @@ pub fn choose(config: &Config, inputs: &PlanInputs) -> Result<DeadlineChoice, Co
         candidates.sort_by(f64::total_cmp);
     }
     let plan_at = |deadline: f64| inputs.at(&model, deadline).plan_without(&[]);
-    optimal_deadline(&candidates, plan_at).map_err(|error| ConfigError::Plan {
+    optimal_deadline(&candidates, criterion, plan_at).map_err(|error| ConfigError::Plan {
         scheme: config.scheme.kind.to_string(),
         message: error.to_string(),
     })
@@ -271,11 +275,11 @@ mod tests {
         assert!(choice.curve.len() > 20);
         for deadline in [1.1, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0] {
             let plan = planning::plan(&with(&deadline.to_string()), 900).unwrap();
-            let point = gradient_code::DeadlinePoint::of(deadline, &plan);
+            let point = gradient_code::DeadlinePoint::of(deadline, &plan, Criterion::WorstCase);
             assert!(choice.best.objective <= point.objective, "{deadline}");
         }
         let plan = optimal.plan_without(&[]).unwrap();
-        let again = gradient_code::DeadlinePoint::of(optimal.deadline, &plan);
+        let again = gradient_code::DeadlinePoint::of(optimal.deadline, &plan, Criterion::WorstCase);
         assert_eq!(again, choice.best);
     }
 

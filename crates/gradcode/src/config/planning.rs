@@ -89,10 +89,15 @@ impl PlanInputs {
                 inputs.lateness = lateness::by_width(config, deadline, message_len)?;
                 Ok(inputs)
             }
-            PlannedDeadline::Optimal => {
+            PlannedDeadline::Optimal(criterion) => {
                 inputs.lateness = lateness::by_width(config, f64::NAN, message_len)?;
-                let choice = lateness::choose(config, &inputs)?;
-                let chosen = inputs.at(&config.delay_model()?, choice.best.deadline);
+                let choice = lateness::choose(config, &inputs, criterion)?;
+                let mut chosen = inputs.at(&config.delay_model()?, choice.best.deadline);
+                if config.has_real_deadline() {
+                    let planned = Some(chosen.deadline);
+                    chosen.straggle_probabilities =
+                        lateness::straggle_probabilities(config, planned)?;
+                }
                 Ok(PlanInputs {
                     choice: Some(choice),
                     ..chosen

@@ -291,6 +291,7 @@ fn code_of(error: &RunError) -> u8 {
         // LAPACK failed on finite numbers.
         RunError::Decode { .. } => BUG,
         RunError::Transport(_)
+        | RunError::Calibration { .. }
         | RunError::WorkerData { .. }
         | RunError::Learner { .. }
         | RunError::Checkpoint(_) => ENVIRONMENT,

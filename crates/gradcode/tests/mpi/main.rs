@@ -4,6 +4,7 @@
 //! test, however it ends. The launcher is `$MPIEXEC`, or `mpirun`.
 
 mod bad_input;
+mod calibrate;
 mod campaign;
 mod endings;
 mod every_scheme;

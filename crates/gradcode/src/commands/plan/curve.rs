@@ -1,6 +1,6 @@
 //! What deadlines promise: `tau (1 + 1/S(tau))` by tau, and which one was chosen.
 
-use gradient_code::{DeadlineChoice, DeadlinePoint, Plan};
+use gradient_code::{Criterion, DeadlineChoice, DeadlinePoint, Plan};
 use serde_json::{Value, json};
 
 use crate::config::planning::PlanInputs;
@@ -11,8 +11,8 @@ const ROWS: usize = 12;
 const BAR: f64 = 40.0;
 
 /// One object: the deadline that is planned for, and the curve if it was looked at.
-pub fn object(inputs: &PlanInputs, plan: &Plan) -> Value {
-    let own = DeadlinePoint::of(inputs.deadline, plan);
+pub fn object(inputs: &PlanInputs, plan: &Plan, criterion: Criterion) -> Value {
+    let own = DeadlinePoint::of(inputs.deadline, plan, criterion);
     let mut object = point(&own);
     if let Some(choice) = &inputs.choice {
         object["optimal"] = json!(choice.best.deadline);
@@ -32,20 +32,31 @@ fn point(point: &DeadlinePoint) -> Value {
 }
 
 /// A table with a bar per row; nothing where no other deadline was looked at.
-pub fn text(inputs: &PlanInputs, plan: &Plan) -> String {
+pub fn text(inputs: &PlanInputs, plan: &Plan, criterion: Criterion) -> String {
     let Some(choice) = &inputs.choice else {
         return String::new();
     };
-    let own = DeadlinePoint::of(inputs.deadline, plan);
+    let own = DeadlinePoint::of(inputs.deadline, plan, criterion);
     let mut rows = thinned(choice);
     if !rows.iter().any(|row| row.deadline == own.deadline) {
         rows.push(own);
         rows.sort_by(|a, b| a.deadline.total_cmp(&b.deadline));
     }
     let most = rows.iter().map(|row| row.objective).fold(0.0, f64::max);
+    let formula = match criterion {
+        Criterion::WorstCase => "tau (1 + 1/S)",
+        Criterion::Sampling => "tau (1 + sampling noise)",
+    };
     let mut text = format!(
-        "deadline {:.4} has the least tau (1 + 1/S), {:.4}; units of the delay model\n  {:>9} {:>8} {:>9} {:>7}  tau (1 + 1/S)\n",
-        choice.best.deadline, choice.best.objective, "tau", "answers", "S", "bits"
+        "deadline {:.4} has the least {}, {:.4}; units of the delay model\n  {:>9} {:>8} {:>9} {:>7}  {}\n",
+        choice.best.deadline,
+        formula,
+        choice.best.objective,
+        "tau",
+        "answers",
+        "S",
+        "bits",
+        formula
     );
     for row in rows {
         let bar = "#".repeat((BAR * row.objective / most).round().max(1.0) as usize);

@@ -134,15 +134,6 @@ fn planned_deadline(config: &Config, merged: &Merged) -> Checked {
                  probabilities out, or set a number",
             ));
         }
-        let planned = config.deadline == Deadline::Seconds(DeadlineSeconds::Planned);
-        if straggler.inject == Inject::None && !planned {
-            return Err(merged.conflict(
-                KEY,
-                "straggler.inject",
-                "real stragglers are held against [deadline]: set deadline.seconds = \"planned\" to hold them against \
-                 the deadline chosen here",
-            ));
-        }
         return Ok(());
     };
     require(

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use gradient_code::Criterion;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
@@ -70,13 +71,16 @@ pub enum UnitSeconds {
     Auto,
 }
 
+const OPTIMAL: &str = "optimal";
+const OPTIMAL_SAMPLING: &str = "optimal-sampling";
+
 /// `straggler.deadline`: the deadline that the code is planned for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PlannedDeadline {
     /// In the delay model's unit.
     Units(f64),
     /// The one whose plan promises most per second.
-    Optimal,
+    Optimal(Criterion),
 }
 
 impl PlannedDeadline {
@@ -84,7 +88,7 @@ impl PlannedDeadline {
     pub fn units(self) -> Option<f64> {
         match self {
             PlannedDeadline::Units(units) => Some(units),
-            PlannedDeadline::Optimal => None,
+            PlannedDeadline::Optimal(_) => None,
         }
     }
 }
@@ -337,11 +341,16 @@ impl<'de> Deserialize<'de> for PlannedDeadline {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         one_of(
             deserializer,
-            "a number or \"optimal\"",
+            "a number, \"optimal\" or \"optimal-sampling\"",
             &[],
             |raw| match raw {
                 Raw::Number(value) => Some(PlannedDeadline::Units(value)),
-                Raw::Word(word) if word == "optimal" => Some(PlannedDeadline::Optimal),
+                Raw::Word(word) if word == OPTIMAL => {
+                    Some(PlannedDeadline::Optimal(Criterion::WorstCase))
+                }
+                Raw::Word(word) if word == OPTIMAL_SAMPLING => {
+                    Some(PlannedDeadline::Optimal(Criterion::Sampling))
+                }
                 _ => None,
             },
         )
@@ -431,7 +440,10 @@ impl Serialize for PlannedDeadline {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             PlannedDeadline::Units(units) => serializer.serialize_f64(*units),
-            PlannedDeadline::Optimal => serializer.serialize_str("optimal"),
+            PlannedDeadline::Optimal(Criterion::WorstCase) => serializer.serialize_str(OPTIMAL),
+            PlannedDeadline::Optimal(Criterion::Sampling) => {
+                serializer.serialize_str(OPTIMAL_SAMPLING)
+            }
         }
     }
 }
@@ -497,7 +509,14 @@ mod tests {
         round_trip("\"never\"", Every::Never);
         round_trip("\"auto\"", UnitSeconds::Auto);
         round_trip("0.25", UnitSeconds::Fixed(0.25));
-        round_trip("\"optimal\"", PlannedDeadline::Optimal);
+        round_trip(
+            "\"optimal\"",
+            PlannedDeadline::Optimal(Criterion::WorstCase),
+        );
+        round_trip(
+            "\"optimal-sampling\"",
+            PlannedDeadline::Optimal(Criterion::Sampling),
+        );
         round_trip("1.5", PlannedDeadline::Units(1.5));
         round_trip("\"planned\"", DeadlineSeconds::Planned);
         round_trip("0.5", DeadlineSeconds::Fixed(0.5));

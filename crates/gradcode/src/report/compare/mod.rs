@@ -29,7 +29,7 @@ use crate::exit::{Failure, Outcome};
 use crate::output;
 use groups::Terms;
 use panels::Wanted;
-use quantity::{Abscissa, OFFERED, RECEIVED};
+use quantity::{Abscissa, RECEIVED};
 use source::Comparison;
 
 /// Options of `gradcode report --compare`.
@@ -43,8 +43,8 @@ pub struct CompareArgs {
     /// What runs to the right in the figures: iteration (or the study's own axis, e.g. stragglers),
     /// bits, bits-offered (had nobody been late), or a swept key, with the result at the end against
     /// it. Without it, one figure for each that has data. bits-offered also decides what "equal bits"
-    /// means in the table.
-    #[arg(long, value_name = "iteration|bits|KEY", requires = "compare")]
+    /// means in the table, and seconds makes it equal time by the delay model.
+    #[arg(long, value_name = "iteration|bits|seconds|KEY", requires = "compare")]
     pub x: Option<String>,
     /// The metric that is compared, e.g. loss, accuracy, relative_error; default: the loss, or what
     /// the study measures.
@@ -71,7 +71,7 @@ pub struct CompareArgs {
     /// The scheme that ratios are against; default: the first.
     #[arg(long, value_name = "LABEL", requires = "compare")]
     pub baseline: Option<String>,
-    /// Compare at this many bits; default: as many as every scheme spent.
+    /// Compare at this many bits (with --x seconds: seconds); default: as many as every scheme spent.
     #[arg(long, value_name = "BITS", requires = "compare", value_parser = bits, allow_negative_numbers = true)]
     pub at_bits: Option<f64>,
     /// Count the bits until the metric is this good; default: what the median scheme
@@ -168,7 +168,7 @@ fn terms(options: &CompareArgs, comparison: &Comparison, wanted: &Wanted) -> Out
         baseline => Ok(Terms {
             metric,
             bits: match wanted.x {
-                Some(Abscissa::Bits(OFFERED)) => OFFERED,
+                Some(Abscissa::Bits(cost)) => cost,
                 _ => RECEIVED,
             },
             baseline: baseline.clone(),

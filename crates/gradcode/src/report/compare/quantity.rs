@@ -12,10 +12,22 @@ pub const RECEIVED: &str = "bits_up_payload";
 /// The same had nobody been late.
 pub const OFFERED: &str = "bits_up_offered";
 
+/// Seconds up to an evaluation by the drawn delays, in a study's series.
+pub const SECONDS: &str = "seconds_virtual";
+
+/// The unit of a cumulative series that runs are compared at.
+pub fn unit(cost: &str) -> &'static str {
+    match cost {
+        SECONDS => "s",
+        _ => "bit",
+    }
+}
+
 /// Series that tell what a run cost or met, and not how good it is.
-const ACCOUNTS: [&str; 9] = [
+const ACCOUNTS: [&str; 10] = [
     RECEIVED,
     OFFERED,
+    SECONDS,
     "bits_up",
     "bits_down",
     "late",
@@ -30,7 +42,7 @@ const ACCOUNTS: [&str; 9] = [
 pub enum Abscissa {
     /// The study's own axis: iterations, stragglers, ...
     Axis,
-    /// The cumulative bits of this series.
+    /// The cumulative bits, or seconds, of this series.
     Bits(&'static str),
     /// A swept key, at the end of the axis.
     Key(String),
@@ -51,6 +63,7 @@ impl Abscissa {
         match text {
             "bits" => return Ok(Self::Bits(RECEIVED)),
             "bits-offered" => return Ok(Self::Bits(OFFERED)),
+            "seconds" => return Ok(Self::Bits(SECONDS)),
             _ if axes().any(|axis| axis == text) => return Ok(Self::Axis),
             _ => {}
         }
@@ -59,7 +72,7 @@ impl Abscissa {
         found.map(|key| Self::Key(key.clone())).ok_or_else(|| {
             let mut known: Vec<&str> = axes().collect();
             known.dedup();
-            known.extend(["bits", "bits-offered"]);
+            known.extend(["bits", "bits-offered", "seconds"]);
             known.extend(keys.iter().map(String::as_str));
             Failure::usage(format!("failed to draw --x {text}: there is no such axis"))
                 .hint(format!("one of {}", known.join(", ")))
@@ -71,6 +84,7 @@ impl Abscissa {
         match self {
             Self::Axis => axis.to_owned(),
             Self::Bits(OFFERED) => "bits-offered".into(),
+            Self::Bits(SECONDS) => "seconds".into(),
             Self::Bits(_) => "bits".into(),
             Self::Key(key) => format!("by-{}", short(key)),
         }
@@ -83,6 +97,7 @@ impl Abscissa {
             Self::Bits(OFFERED) => {
                 format!("bits of all workers' gradients, late ones included ({prefix}bit)")
             }
+            Self::Bits(SECONDS) => format!("time by the delay model ({prefix}s)"),
             Self::Bits(_) => format!("bits of the gradients received ({prefix}bit)"),
             Self::Key(key) => key_title(key),
         }
@@ -192,4 +207,21 @@ pub fn scale_bits<'a>(lines: impl Iterator<Item = &'a mut Vec<f64>>) -> &'static
         *x /= factor;
     }
     prefix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_a_cost_with_a_unit_of_its_own() {
+        assert_eq!(
+            (unit(SECONDS), unit(RECEIVED), unit(OFFERED)),
+            ("s", "bit", "bit")
+        );
+        assert!(ACCOUNTS.contains(&SECONDS), "no metric");
+        let x = Abscissa::Bits(SECONDS);
+        assert_eq!(x.slug("iteration"), "seconds");
+        assert_eq!(x.title("iteration", "k"), "time by the delay model (ks)");
+    }
 }

@@ -12,7 +12,7 @@ use super::measure::{
     Estimate, at_bits, at_end, at_position, bits_per_step, bits_until, ratio_at_bits,
 };
 use super::quantity::{
-    OFFERED, RECEIVED, bound_title, series_title, short, sweep_text, value_text,
+    OFFERED, RECEIVED, bound_title, series_title, short, sweep_text, unit, value_text,
 };
 use super::source::Comparison;
 
@@ -107,7 +107,7 @@ fn training(comparison: &Comparison, group: &Group<'_>, terms: &Terms) -> Vec<Co
         plus_minus(at_end(point, metric))
     }));
     if let Some(amount) = group.equal_bits {
-        let at = format!("at {}", si(amount, "bit"));
+        let at = format!("at {}", si(amount, unit(terms.bits)));
         columns.push(column([&name, &at], group, |point| {
             plus_minus(at_bits(point, metric, terms.bits, amount))
         }));
@@ -128,7 +128,7 @@ fn training(comparison: &Comparison, group: &Group<'_>, terms: &Terms) -> Vec<Co
     }
     if let (Some(target), Some(amount)) = (group.target, group.equal_bits) {
         let (factor, prefix) = si_prefix(amount);
-        let price = format!("{prefix}bit until");
+        let price = format!("{prefix}{} until", unit(terms.bits));
         let until = format!("{name} {}", significant(target, 4));
         columns.push(column([&price, &until], group, |point| {
             let price = bits_until(point, metric, terms.bits, target);

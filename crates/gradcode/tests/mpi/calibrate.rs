@@ -92,8 +92,7 @@ fn injected_delays_are_found_again() {
         "straggler.trace=delays.csv",
         "--set",
         "straggler.deadline=0.15",
-        "--set",
-        "iterations=5",
+        "--dry-run",
     ];
     run(&[&["simulate", &experiment, "--out", "traced"][..], &traced].concat());
 }

@@ -129,3 +129,29 @@ fn a_deadline_is_learnt(rule: &str) {
     assert!(deadlines.iter().all(|seconds| (0.0..5.0).contains(seconds)));
     assert!(deadlines.iter().any(|seconds| *seconds != deadlines[0]));
 }
+
+/// A worker whose delays become five times as long on the way: the plan for the others is not made
+/// for it any more.
+#[test]
+fn a_worker_that_changes_is_planned_for_anew() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out");
+    let text = experiment(
+        "[straggler]\nrate = 4.0\ndeadline = 2.0\nunit_seconds = 0.03\ninject = \"delay\"\n\
+         [replan]\non_drift = \"always\"\n\
+         [[inject]]\nfault = \"slow\"\nworkers = [2]\nfactor = 5.0\nfrom = 20\n",
+    );
+    let file = scratch.file("experiment.toml", &text);
+    let job = Launch::train(&scratch, 5, &train(&file, &out)).run();
+    job.expect_code(0);
+    let log = run_log::RunReader::open(out.join("run.h5")).expect("a readable log");
+    let plans = log.plans().expect("plans");
+    let made = plans.iter().find(|entry| {
+        let named = entry.plan.reason.contains("worker 2 is late with");
+        named && entry.start_iteration > 20
+    });
+    let made = made.unwrap_or_else(|| panic!("no plan names it\n{}", job.output));
+    let before = plans[0].plan.straggle_probability[2];
+    let after = made.plan.straggle_probability[2];
+    assert!(before < 0.1 && after > 0.3, "{before} then {after}");
+}

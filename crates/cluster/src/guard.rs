@@ -40,7 +40,7 @@ pub fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     })
 }
 
-/// For panic hooks: whether this panic is going to be caught by [`guarded`], so that the process
+/// For panic hooks: whether this panic is going to be caught by `guarded`, so that the process
 /// must not be ended for it. Notes the message and the place for whoever catches it.
 ///
 /// A thread of rayon's pool counts while a guarded computation is under way: rayon hands its panic

@@ -32,6 +32,8 @@ const RIGHT: i32 = 76;
 const TOP: i32 = 84;
 const BOTTOM: i32 = 52;
 const WIDTH: i32 = 960;
+/// Room for "new plan".
+const LABEL_WIDTH: i32 = 70;
 
 /// What the map is of: iterations x workers, alike.
 pub struct Map<'a> {
@@ -160,6 +162,7 @@ pub fn draw(label: &str, map: &Map<'_>) -> Result<String, DrawError> {
         }
         row_labels(canvas, late, cells.len(), row_height)?;
         iteration_axis(canvas, iterations, TOP + height, x)?;
+        let mut labelled = i32::MIN / 2;
         for &start in map
             .plans
             .iter()
@@ -168,8 +171,12 @@ pub fn draw(label: &str, map: &Map<'_>) -> Result<String, DrawError> {
             let at = x(start as usize, iterations);
             let line = [(at, TOP - 6), (at, TOP + height + 6)];
             canvas.draw(&PathElement::new(line, INK.stroke_width(2)))?;
-            let place = style(Size::Label, INK, HPos::Center);
-            canvas.draw_text("new plan", &place, (at, TOP - 14))?;
+            // Of plans that follow each other closely only the first is labelled.
+            if at - labelled >= LABEL_WIDTH {
+                let place = style(Size::Label, INK, HPos::Center);
+                canvas.draw_text("new plan", &place, (at, TOP - 14))?;
+                labelled = at;
+            }
         }
         let axis_name = match (iterations > columns, workers > ROWS) {
             (false, false) => "iterations",
@@ -450,11 +457,11 @@ mod tests {
             let map = Map {
                 lateness: &lateness,
                 arrival: &arrival,
-                plans: &[5, 400],
+                plans: &[5, 6, 400],
             };
             let svg = draw("large", &map).unwrap();
             assert!(svg.len() < most, "{iterations} x {workers}: {}", svg.len());
-            assert_eq!(svg.matches("new plan").count(), 2);
+            assert_eq!(svg.matches("new plan").count(), 2, "not over each other");
         }
     }
 }

@@ -158,3 +158,40 @@ fn what_is_no_checkpoint_is_refused() {
     runs.succeeds(&["--out", "a", "--resume", "auto"]);
     assert!(runs.path("a/run.abandoned.h5").exists());
 }
+
+/// A second job must not touch what the first one is writing, whatever it was told.
+#[test]
+fn a_run_that_is_being_written_is_left_alone() {
+    let runs = Runs::new();
+    let mut first = Command::new(env!("CARGO_BIN_EXE_gradcode"))
+        .args(["simulate", "experiment.toml", "--out", "a"])
+        .args(["--set", "round.max_empty_rounds=1000000"])
+        .args([
+            "--set",
+            "iterations=1000000000",
+            "--set",
+            "checkpoint.every={ seconds = 1000 }",
+        ])
+        .current_dir(runs.0.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    for _ in 0..3000 {
+        if runs.path("a/status.json").exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    for second in [["--resume", "auto"].as_slice(), &["--overwrite"]] {
+        let arguments = [&["--out", "a"], second].concat();
+        let error = runs.fails(ENVIRONMENT, &arguments);
+        assert!(error.contains("run.h5 is being written by"), "{error}");
+        assert!(runs.path("a/run.h5").exists());
+        assert!(!runs.path("a/run.abandoned.h5").exists());
+    }
+    first.kill().expect("it runs");
+    first.wait().expect("a child");
+    // Its lock is nobody's any more.
+    let begin = ["--out", "a", "--resume", "auto"];
+    runs.succeeds(&begin);
+}

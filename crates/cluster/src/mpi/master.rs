@@ -563,6 +563,8 @@ impl Transport for MpiTransport {
         let rank = host_of(memory.worker as usize, self.ranks.len());
         let residual = Arc::new(Parameters(memory.residual));
         let bytes = (*residual).as_ref().len();
+        // It may be recalled before anybody was sent a model.
+        self.longest_memory = self.longest_memory.max(bytes);
         let order = Order::Memory {
             worker: memory.worker,
             rate: memory.rate,

@@ -187,15 +187,24 @@ impl WorkerRank {
                     self.replace_parameters(buffer);
                 }
                 Some((Bulk::Update { iteration }, frame)) => {
-                    let mut buffer = self.spare_buffer();
-                    if let Some(last) = &self.parameters {
-                        buffer.resize(last.bytes().len());
-                        buffer.bytes_mut().copy_from_slice(last.bytes());
+                    // In place, unless a task still reads them.
+                    if self
+                        .parameters
+                        .as_mut()
+                        .is_none_or(|last| Arc::get_mut(last).is_none())
+                    {
+                        let mut copy = self.spare_buffer();
+                        if let Some(last) = &self.parameters {
+                            copy.resize(last.bytes().len());
+                            copy.bytes_mut().copy_from_slice(last.bytes());
+                        }
+                        self.replace_parameters(copy);
                     }
+                    let last = self.parameters.as_mut().and_then(Arc::get_mut);
+                    let values = last.map(Buffer::f32s_mut).unwrap_or_default();
                     receiver
-                        .apply(frame.bytes(), iteration, buffer.f32s_mut())
+                        .apply(frame.bytes(), iteration, values)
                         .map_err(|what| self.protocol(what))?;
-                    self.replace_parameters(buffer);
                 }
                 Some((Bulk::Plan, text)) => {
                     let plan = serde_json::from_slice(text.bytes())

@@ -223,6 +223,8 @@ fn open_log(run: &Conduct<'_>, info: &RunInfo, first: u64) -> Outcome<RunLog> {
         LogStart::Create => RunLog::create(path, info),
         LogStart::Overwrite => RunLog::overwrite(path, info),
         LogStart::Continue => {
+            // Setting up took its time.
+            RunDirectory::check_unused(run.directory.path())?;
             // Of the future that will not be.
             let store = RunDirectory::checkpoints(run.directory.path());
             store

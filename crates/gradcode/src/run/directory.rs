@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use checkpoint::Store;
+use run_log::Writer;
 use serde::Serialize;
 
-use crate::exit::{Failure, Outcome, USAGE};
+use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE};
 
 /// A run directory.
 #[derive(Clone, Debug)]
@@ -72,6 +73,26 @@ impl RunDirectory {
         std::fs::create_dir_all(path)
             .map_err(|error| Failure::environment(format!("create {}", path.display()), &error))?;
         Ok(directory)
+    }
+
+    /// Fails when a job that lives, or might on another host, writes the run in `path`: nothing of it
+    /// may be touched then.
+    ///
+    /// # Errors
+    /// [`crate::exit::ENVIRONMENT`], naming the job.
+    pub fn check_unused(path: &Path) -> Outcome {
+        let log = path.join("run.h5");
+        match Writer::of(&log) {
+            Writer::Nobody | Writer::Gone(_) => Ok(()),
+            Writer::Alive(who) => Err(Failure::new(
+                ENVIRONMENT,
+                format!("{} is being written by {who}", log.display()),
+            )
+            .hint(format!(
+                "wait for it; if it is certainly gone, remove {}.lock",
+                log.display()
+            ))),
+        }
     }
 
     /// Where a run in `path` keeps its checkpoints.

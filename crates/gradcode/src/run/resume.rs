@@ -60,14 +60,19 @@ pub enum LogStart {
     Continue,
 }
 
-/// Finds out how a run begins in `config.out`; nothing is changed yet but that the directory exists.
+/// Finds out how a run begins in `config.out`, of which nobody else may be writing then. What stands in
+/// the way of `overwrite`, or of a run that left no checkpoint, is removed or renamed.
 /// `None` when `from` is [`ResumeFrom::Auto`] and the run has reached its end already.
 ///
 /// # Errors
 /// [`USAGE`] when there is a run already that is not to be resumed or replaced, when the checkpoint is
-/// none, or of another configuration; [`ENVIRONMENT`] when it is damaged or cannot be read.
+/// none, or of another configuration; [`ENVIRONMENT`] when it is damaged or cannot be read, or when
+/// another job writes to the directory.
 pub fn start(config: &Config, from: &ResumeFrom, overwrite: bool) -> Outcome<Option<Start>> {
     let out = &config.out;
+    if overwrite || *from != ResumeFrom::Never {
+        RunDirectory::check_unused(out)?;
+    }
     let anew = |overwrite| -> Outcome<Option<Start>> {
         let directory = RunDirectory::claim(out, overwrite)?;
         let log = match overwrite {

@@ -7,6 +7,7 @@
 #   jobs/slurm-sim.sh run COMMAND...      run a command that talks to it: sbatch, squeue, scancel, ...
 #   jobs/slurm-sim.sh env                 print what such commands need:  eval "$(jobs/slurm-sim.sh env)"
 #   jobs/slurm-sim.sh status              nodes, jobs and daemons
+#   sudo jobs/slurm-sim.sh fail NODE      as if the power of that node failed; start brings it back
 #   sudo jobs/slurm-sim.sh stop           cancel all jobs, stop the daemons
 #   sudo jobs/slurm-sim.sh clean          stop, and remove every file it made
 #   sudo jobs/slurm-sim.sh install        the packages alone; exit 3 where they cannot be had
@@ -227,6 +228,30 @@ start() {
   say "ready: $nodes nodes with $cpus cores$([ "$gpus" = 0 ] || echo " and $gpus pretended GPUs"), $(isolated && echo "each a host of its own" || echo "all of one host name"), in $dir"
 }
 
+runs_on() { # runs_on NODE PID UTS: whether that process is one of the node's (UTS: the name space of its slurmd)
+  if isolated; then
+    [ "$(readlink "/proc/$2/ns/uts" 2>/dev/null)" = "$3" ]
+  else
+    grep -qzxF "SLURM_CONF=$conf" "/proc/$2/environ" 2>/dev/null && grep -qzxF "SLURMD_NODENAME=$1" "/proc/$2/environ" 2>/dev/null
+  fi
+}
+
+power_off() { # power_off NODE: nothing of it is left, and nobody is left to report that
+  local node=$1 pid uts process
+  pid=$(pid_of "slurmd-$node") || fail 2 "no node $node runs" "jobs/slurm-sim.sh status lists them"
+  uts=$(readlink "/proc/$pid/ns/uts")
+  kill -9 "$pid" 2>/dev/null || true
+  for process in /proc/[0-9]*; do
+    process=${process#/proc/}
+    [ "$process" = $$ ] || ! runs_on "$node" "$process" "$uts" || kill -9 "$process" 2>/dev/null || true
+  done
+  rm -f "$dir/pid/slurmd-$node.pid"
+  # A node's own files are in memory: the sockets of a step that lie there would stop the same step of a requeued job.
+  rm -rf "${dir:?}/$node" "${dir:?}/$node-tmp"
+  # The controller would find out by itself, after SlurmdTimeout.
+  scontrol update nodename="$node" state=down reason="power failure"
+}
+
 stop_daemon() {
   local pid tries; pid=$(pid_of "$1") || { rm -f "$dir/pid/$1.pid"; return 0; }
   kill "$pid" 2>/dev/null || true
@@ -280,6 +305,11 @@ esac
 
 case ${1:-} in
   start) need_root start; start ;;
+  fail)
+    need_root fail
+    [ $# = 2 ] || fail 2 "fail needs the name of a node" "jobs/slurm-sim.sh fail n1"
+    power_off "$2"
+    ;;
   stop) need_root stop; stop ;;
   clean)
     need_root clean; stop
@@ -297,5 +327,5 @@ case ${1:-} in
     exec "$@"
     ;;
   -h|--help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" ;;
-  *) fail 2 "unknown command '${1:-}'" "one of start, run, env, status, stop, clean, install; see --help" ;;
+  *) fail 2 "unknown command '${1:-}'" "one of start, run, env, status, fail, stop, clean, install; see --help" ;;
 esac

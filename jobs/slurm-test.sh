@@ -248,14 +248,14 @@ run_cancel() {
   same_as_uninterrupted "$job" "$first" "$n"
 }
 
-# Slurm itself starts the job again, from the last checkpoint
+# A node loses its power: Slurm itself starts the job again, from the last checkpoint
 run_node-failure() {
   local n; n=$(long 8)
   submit --nodes=2 -- train-cpu.sbatch --set iterations="$n"
   until_true 60 "$job" "a checkpoint" compgen -G "$out/checkpoints/*/DONE" >/dev/null
-  scontrol update nodename=n1 state=down reason=test
+  "$repository/jobs/slurm-sim.sh" fail n1
   until_true 30 "$job" "the requeue" restarted "$job"
-  scontrol update nodename=n1 state=resume 2>/dev/null || true # it may be back already
+  "$repository/jobs/slurm-sim.sh" start
   requeued "$job" "$out" "$n"
 }
 

@@ -1,4 +1,4 @@
-"""Writes what torchvision's SSDLite computes, for crates/torch-models/tests/parity.rs.
+"""Writes what torchvision's SSDLite computes, for crates/torch-models/tests/parity/ssdlite.rs.
 
 Weights, running statistics and images are filled by an integer hash that the test repeats, so only
 expected results are committed. Needs torch 2.11 and torchvision 0.26:

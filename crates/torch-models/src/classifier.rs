@@ -9,6 +9,7 @@ use crate::data::{Batch, Truth};
 use crate::engine::Task;
 use crate::error::TorchError;
 use crate::layers::Mode;
+use crate::models::ClassificationModel;
 use crate::models::cnn::Cnn;
 
 /// A classification network.

@@ -16,6 +16,8 @@ pub enum Init {
     Constant(f32),
     /// Independent normal draws with mean 0 and this standard deviation.
     Normal(f64),
+    /// Independent uniform draws from (-bound, bound).
+    Uniform(f64),
 }
 
 impl Init {
@@ -39,6 +41,12 @@ impl Init {
                     for (value, direction) in pair.iter_mut().zip([cos, sin]) {
                         *value = (radius * direction) as f32;
                     }
+                }
+            }
+            Init::Uniform(bound) => {
+                let mut rng = rng(seed, Purpose::Initialization, 0, tensor);
+                for value in values {
+                    *value = (bound * (2.0 * rng.random::<f64>() - 1.0)) as f32;
                 }
             }
         }
@@ -71,6 +79,18 @@ mod tests {
             "variance {variance}"
         );
         assert!((kurtosis - 3.0).abs() < 0.15, "kurtosis {kurtosis}");
+    }
+
+    #[test]
+    fn uniform_draws_fill_their_interval() {
+        let mut values = vec![0f32; 100_000];
+        Init::Uniform(0.25).fill(7, 3, &mut values);
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&v| v as f64).sum::<f64>() / n;
+        let variance = values.iter().map(|&v| (v as f64).powi(2)).sum::<f64>() / n;
+        assert!(mean.abs() < 0.002, "mean {mean}");
+        assert!((variance / (0.0625 / 3.0) - 1.0).abs() < 0.02, "{variance}");
+        assert!(values.iter().all(|v| v.abs() <= 0.25));
     }
 
     #[test]

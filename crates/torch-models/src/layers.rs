@@ -41,8 +41,9 @@ impl NormKind {
     }
 }
 
-/// Batch norm's epsilon and group norm's; torchvision's SSDLite uses 1e-3 for batch norm.
-const BATCH_NORM_EPSILON: f64 = 1e-3;
+/// Batch norm's epsilon in a [`ConvNorm`], as in torchvision's MobileNetV3 and SSDLite.
+const CONV_NORM_EPSILON: f64 = 1e-3;
+/// PyTorch's default.
 const GROUP_NORM_EPSILON: f64 = 1e-5;
 
 /// A normalization over the channels of `[N, C, H, W]`.
@@ -60,15 +61,22 @@ enum Statistics {
         mean: Tensor,
         variance: Tensor,
         frozen: bool,
+        epsilon: f64,
     },
 }
 
 impl Norm {
     /// Registers `weight` and `bias` (and `running_mean`, `running_var`) under `scope`.
+    /// `epsilon` is added to batch norm's variances; group norm's is 1e-5.
     ///
     /// # Errors
     /// When libtorch cannot allocate.
-    pub fn new(scope: &Scope<'_>, kind: NormKind, channels: i64) -> Result<Self, TorchError> {
+    pub fn new(
+        scope: &Scope<'_>,
+        kind: NormKind,
+        channels: i64,
+        epsilon: f64,
+    ) -> Result<Self, TorchError> {
         let weight = scope.parameter("weight", &[channels], Init::Constant(1.0))?;
         let bias = scope.parameter("bias", &[channels], Init::Constant(0.0))?;
         let statistics = match kind {
@@ -79,6 +87,7 @@ impl Norm {
                 mean: scope.buffer("running_mean", &[channels], 0.0)?,
                 variance: scope.buffer("running_var", &[channels], 1.0)?,
                 frozen: kind == NormKind::Frozen,
+                epsilon,
             },
         };
         Ok(Self {
@@ -102,6 +111,7 @@ impl Norm {
                 mean,
                 variance,
                 frozen,
+                epsilon,
             } => {
                 let (running, training, momentum) = match mode {
                     Mode::Train if !frozen => (None, true, 0.0),
@@ -117,7 +127,7 @@ impl Norm {
                     running.map(|r| r.1),
                     training,
                     momentum,
-                    BATCH_NORM_EPSILON,
+                    *epsilon,
                     true,
                 )
             }
@@ -251,6 +261,19 @@ impl Linear {
         })
     }
 
+    /// As [`Linear::new`], from PyTorch's default: weight and bias uniform in
+    /// (-1 / sqrt(input), 1 / sqrt(input)).
+    ///
+    /// # Errors
+    /// When libtorch cannot allocate.
+    pub fn uniform(scope: &Scope<'_>, input: i64, output: i64) -> Result<Self, TorchError> {
+        let init = Init::Uniform(1.0 / (input as f64).sqrt());
+        Ok(Self {
+            weight: scope.parameter("weight", &[output, input], init)?,
+            bias: scope.parameter("bias", &[output], init)?,
+        })
+    }
+
     /// Maps `x`, `[N, input]`, to `[N, output]`.
     ///
     /// # Errors
@@ -311,7 +334,7 @@ impl ConvNorm {
     ) -> Result<Self, TorchError> {
         Ok(Self {
             conv: Conv2d::new(&scope.sub(0), shape, init, false)?,
-            norm: Norm::new(&scope.sub(1), norm, shape.output)?,
+            norm: Norm::new(&scope.sub(1), norm, shape.output, CONV_NORM_EPSILON)?,
             activation,
         })
     }
@@ -359,7 +382,7 @@ mod tests {
     fn per_sample_norms_do_not_mix_samples() {
         for kind in [NormKind::Batch, NormKind::Group, NormKind::Frozen] {
             let store = Store::new(Device::Cpu);
-            let norm = Norm::new(&store.root(), kind, 8).unwrap();
+            let norm = Norm::new(&store.root(), kind, 8, 1e-3).unwrap();
             let _ = norm.weight.detach().fill_(1.0);
             let x = (Tensor::arange(2 * 8 * 9, (Kind::Float, Device::Cpu)) * 0.7)
                 .sin()
@@ -378,7 +401,7 @@ mod tests {
     #[test]
     fn calibration_averages_the_batches() {
         let store = Store::new(Device::Cpu);
-        let norm = Norm::new(&store.root(), NormKind::Batch, 1).unwrap();
+        let norm = Norm::new(&store.root(), NormKind::Batch, 1, 1e-3).unwrap();
         for (batch, value) in [2.0, 4.0, 9.0].into_iter().enumerate() {
             let x = Tensor::full([2, 1, 2, 2], value, (Kind::Float, Device::Cpu));
             let _ = norm

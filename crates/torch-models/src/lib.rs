@@ -4,7 +4,8 @@
 //!
 //! 1. [`store`], [`init`], [`flat`]: a model's tensors under PyTorch's names, their seeded start,
 //!    and the two flat vectors (parameters, gradients) that all of them are views of.
-//! 2. [`layers`] and [`models`]: TinySSD, SSDLite320-MobileNetV3-Large as in torchvision, a CNN.
+//! 2. [`layers`] and [`models`]: TinySSD, SSDLite320-MobileNetV3-Large and ResNet-18 and -50 as in
+//!    torchvision, a CNN.
 //! 3. [`detection`]: default boxes, matching, box codes, the loss as a sum over images, NMS.
 //! 4. [`augment`], [`data`]: minibatches as tensors, decoded beside the compute.
 //! 5. [`detector`], [`classifier`]: what is learned and measured; [`engine`]: the learner itself,

@@ -2,6 +2,7 @@
 
 pub mod cnn;
 pub mod mobilenet_v3;
+pub mod resnet;
 pub mod ssdlite;
 pub mod tiny_ssd;
 
@@ -35,6 +36,60 @@ pub trait DetectionModel: Send {
 
     /// Whether a batch's gradient is the sum of its samples' gradients.
     fn is_per_sample(&self) -> bool;
+}
+
+/// What a network expects pixels to be shifted and divided by, per channel (red, green, blue), when
+/// they are numbers from 0 to 1. It belongs to a network and its published weights, so it is no
+/// setting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PixelStatistics {
+    /// Subtracted.
+    pub mean: [f32; 3],
+    /// Divided by.
+    pub deviation: [f32; 3],
+}
+
+impl PixelStatistics {
+    /// To [-1, 1].
+    pub const SYMMETRIC: Self = Self {
+        mean: [0.5; 3],
+        deviation: [0.5; 3],
+    };
+    /// Mean and standard deviation of ImageNet's pixels, which torchvision's classifiers are trained with.
+    pub const IMAGENET: Self = Self {
+        mean: [0.485, 0.456, 0.406],
+        deviation: [0.229, 0.224, 0.225],
+    };
+
+    /// Normalizes images `[N, 3, H, W]`, f32 from 0 to 255.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn normalize(&self, images: &Tensor) -> Result<Tensor, TchError> {
+        let channel = |values: [f32; 3]| {
+            Tensor::f_from_slice(&values)?
+                .f_view([1, 3, 1, 1])?
+                .f_to_device(images.device())
+        };
+        let shift = channel(self.mean.map(|mean| 255.0 * mean))?;
+        let scale = channel(self.deviation.map(|deviation| 1.0 / (255.0 * deviation)))?;
+        images.f_sub(&shift)?.f_mul(&scale)
+    }
+}
+
+/// A classifier of images.
+pub trait ClassificationModel: Send {
+    /// Logits `[N, outputs]` of images `[N, 3, H, W]`, normalized by [`Self::pixel_statistics`].
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TchError>;
+
+    /// Whether a batch's gradient is the sum of its samples' gradients.
+    fn is_per_sample(&self) -> bool;
+
+    /// How pixels are normalized.
+    fn pixel_statistics(&self) -> PixelStatistics;
 }
 
 /// The side of a map after `halvings` convolutions of stride 2 with "same" padding.

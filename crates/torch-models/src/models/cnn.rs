@@ -5,6 +5,7 @@
 
 use tch::{TchError, Tensor};
 
+use super::{ClassificationModel, PixelStatistics};
 use crate::error::TorchError;
 use crate::init::Init;
 use crate::layers::{Activation, ConvNorm, ConvShape, Linear, Mode, NormKind};
@@ -55,17 +56,24 @@ impl Cnn {
             classifier,
         })
     }
+}
 
+impl ClassificationModel for Cnn {
     /// Logits `[N, categories]` of images `[N, 3, H, W]` with values in [-1, 1].
-    ///
-    /// # Errors
-    /// When libtorch fails.
-    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
         let mut x = images.shallow_clone();
         for layer in &self.features {
             x = layer.forward(&x, mode)?;
         }
         let means = x.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)?;
         self.classifier.forward(&means)
+    }
+
+    fn is_per_sample(&self) -> bool {
+        true
+    }
+
+    fn pixel_statistics(&self) -> PixelStatistics {
+        PixelStatistics::SYMMETRIC
     }
 }

@@ -1,10 +1,5 @@
-//! SSDLite against torchvision 0.26, forward and backward.
-//!
-//! `tests/data/torchvision.json` is what `tools/parity/dump_torchvision.py` computed; both sides
-//! fill weights and images by the same integer hash. Compared: names and shapes of all parameters,
-//! default boxes, matches, outputs, losses, all gradients, running statistics after a pass, and
-//! detections. With the same libtorch on one thread the two agree to the last bit or nearly so;
-//! the tolerance leaves room for another CPU's convolution kernels.
+//! SSDLite: compared are names and shapes of all parameters, default boxes, matches, outputs, losses,
+//! all gradients, running statistics after a pass, and detections.
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
@@ -19,11 +14,10 @@ use torch_models::models::DetectionModel;
 use torch_models::models::ssdlite::SsdLite;
 use torch_models::store::{Buffer, Store};
 
-/// Relative, in the l2 norm.
-const TOLERANCE: f64 = 1e-5;
-/// The same for one tensor's gradient: batch norm over the four pixels of the last maps amplifies
-/// rounding, differently on each kind of CPU.
-const TENSOR_TOLERANCE: f64 = 1e-3;
+use crate::reference::{
+    ParameterDump, Report, RunningDump, Strided, filled, host, relative, reset_statistics,
+    same_layout,
+};
 
 #[derive(Deserialize)]
 struct Dump {
@@ -48,27 +42,6 @@ struct Case {
     evaluated: Evaluated,
 }
 
-/// The norm of a tensor, and every `(len / count)`-th value of it.
-#[derive(Deserialize)]
-struct Strided {
-    norm: f64,
-    values: Vec<f32>,
-}
-
-#[derive(Deserialize)]
-struct ParameterDump {
-    name: String,
-    shape: Vec<i64>,
-    gradient: Strided,
-}
-
-#[derive(Deserialize)]
-struct RunningDump {
-    name: String,
-    #[serde(flatten)]
-    value: Strided,
-}
-
 #[derive(Deserialize)]
 struct Evaluated {
     logits: Strided,
@@ -82,25 +55,6 @@ struct DetectionsDump {
     boxes: Vec<f32>,
     labels: Vec<i64>,
     scores: Vec<f32>,
-}
-
-/// Multiples of 2^-23 in [-1, 1): the hash of the Python side.
-fn uniform(stream: u32, index: u32) -> f32 {
-    let mut x = index
-        .wrapping_mul(0x9E37_79B1)
-        .wrapping_add(stream.wrapping_mul(0x85EB_CA77).wrapping_add(0x1656_67B1));
-    x ^= x >> 16;
-    x = x.wrapping_mul(0x7FEB_352D);
-    x ^= x >> 15;
-    x = x.wrapping_mul(0x846C_A68B);
-    x ^= x >> 16;
-    (x >> 8) as f32 * 2f32.powi(-23) - 1.0
-}
-
-fn filled(stream: u32, len: usize, centre: f64, scale: f64) -> Vec<f32> {
-    (0..len as u32)
-        .map(|index| centre as f32 + scale as f32 * uniform(stream, index))
-        .collect()
 }
 
 /// The network with hash-filled weights.
@@ -133,82 +87,8 @@ fn model(classes: i64) -> Model {
     }
     flat.set_parameters(&values).unwrap();
     let mut model = Model { net, flat, buffers };
-    model.reset_statistics();
+    reset_statistics(&mut model.buffers);
     model
-}
-
-impl Model {
-    fn reset_statistics(&mut self) {
-        for (stream, buffer) in (1000u32..).zip(&mut self.buffers) {
-            let variance = buffer.name.ends_with("var");
-            let (centre, scale) = if variance { (1.0, 0.5) } else { (0.0, 0.1) };
-            let values = filled(stream, buffer.tensor.numel(), centre, scale);
-            buffer.tensor.copy_(&Tensor::from_slice(&values));
-        }
-    }
-}
-
-/// Collects the largest differences for the printout.
-#[derive(Default)]
-struct Report(Vec<(String, f64)>);
-
-impl Report {
-    /// Relative l2 difference of the samples and of the norms.
-    fn compare(&mut self, what: &str, found: &[f32], expected: &Strided) {
-        let (samples, norms) = differences(found, expected);
-        self.limit(what, samples / expected.norm);
-        self.limit(&format!("norm of {what}"), norms / expected.norm);
-    }
-
-    fn limit(&mut self, what: &str, difference: f64) {
-        self.limit_to(TOLERANCE, what, difference);
-    }
-
-    fn limit_to(&mut self, tolerance: f64, what: &str, difference: f64) {
-        assert!(
-            difference <= tolerance,
-            "{what}: relative difference {difference:e}"
-        );
-        self.0.push((what.to_owned(), difference));
-    }
-
-    fn print(mut self, title: &str) {
-        self.0.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let (name, worst) = &self.0[0];
-        let exact = self.0.iter().filter(|entry| entry.1 == 0.0).count();
-        println!(
-            "{title}: {} comparisons, {exact} equal to the last digit, \
-             largest relative difference {worst:.1e} ({name})",
-            self.0.len()
-        );
-    }
-}
-
-/// The l2 difference of a tensor to what was expected, estimated from the samples, and the
-/// difference of the norms.
-fn differences(found: &[f32], expected: &Strided) -> (f64, f64) {
-    let count = expected.values.len();
-    let step = (found.len() / count).max(1);
-    let squares = found
-        .iter()
-        .step_by(step)
-        .zip(&expected.values)
-        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
-        .sum::<f64>();
-    let samples = (squares * found.len() as f64 / count as f64).sqrt();
-    (samples, (norm(found) - expected.norm).abs())
-}
-
-fn norm(values: &[f32]) -> f64 {
-    values
-        .iter()
-        .map(|&v| f64::from(v).powi(2))
-        .sum::<f64>()
-        .sqrt()
-}
-
-fn host(tensor: &Tensor) -> Vec<f32> {
-    Vec::try_from(tensor.detach().reshape([-1])).unwrap()
 }
 
 fn check(case: &Case) {
@@ -216,18 +96,7 @@ fn check(case: &Case) {
     let mut report = Report::default();
     let mut model = model(case.classes);
     let side = i64::from(case.side);
-    let names: Vec<_> = model
-        .flat
-        .slots()
-        .iter()
-        .map(|slot| (slot.name.as_str(), slot.shape.as_slice()))
-        .collect();
-    let expected: Vec<_> = case
-        .parameters
-        .iter()
-        .map(|p| (p.name.as_str(), p.shape.as_slice()))
-        .collect();
-    assert_eq!(names, expected, "state_dict names, order and shapes");
+    same_layout(&model.flat, &case.parameters);
 
     let anchors = model
         .net
@@ -323,7 +192,6 @@ fn check(case: &Case) {
     let sum = |part: fn(&torch_models::detection::loss::ImageLoss) -> f64| {
         losses.iter().map(part).sum::<f64>() / positives
     };
-    let relative = |found: f64, expected: f64| (found - expected).abs() / expected;
     let (localization, classification) = (sum(|l| l.localization), sum(|l| l.classification));
     report.limit(
         "localization loss",
@@ -337,22 +205,7 @@ fn check(case: &Case) {
     report.limit("total loss", relative(total.double_value(&[]), both));
 
     total.backward();
-    model.flat.check().unwrap();
-    let mut gradient = vec![0f32; model.flat.dimension()];
-    model.flat.read_gradients(&mut gradient).unwrap();
-    // Of the whole gradient, and of every tensor of it. Some are zero but for rounding, such as
-    // that of a shift which a following batch norm removes: hence the floor.
-    let whole = norm(&gradient);
-    let mut squares = 0.0;
-    for (slot, expected) in model.flat.slots().iter().zip(&case.parameters) {
-        let values = &gradient[slot.offset..slot.offset + slot.len];
-        let (samples, norms) = differences(values, &expected.gradient);
-        squares += samples.powi(2);
-        let size = expected.gradient.norm.max(1e-3 * whole);
-        let name = format!("gradient of {}", slot.name);
-        report.limit_to(TENSOR_TOLERANCE, &name, samples.max(norms) / size);
-    }
-    report.limit("whole gradient", squares.sqrt() / whole);
+    report.gradients(&mut model.flat, &case.parameters);
     report.print(&format!(
         "ssdlite {} px, {} classes, {} parameters",
         case.side,
@@ -362,7 +215,7 @@ fn check(case: &Case) {
 }
 
 fn cases() -> Vec<Case> {
-    let dump: Dump = serde_json::from_str(include_str!("data/torchvision.json")).unwrap();
+    let dump: Dump = serde_json::from_str(include_str!("../data/torchvision.json")).unwrap();
     dump.cases
 }
 

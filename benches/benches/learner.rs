@@ -24,7 +24,7 @@ use tch::{Device, Kind, Tensor};
 use torch_models::layers::Mode;
 use torch_models::models::{DetectionModel, tiny_ssd::TinySsd};
 use torch_models::store::Store;
-use torch_models::{ModelConfig, TorchConfig, build};
+use torch_models::{ImageConfig, ModelConfig, TorchConfig, build};
 
 /// SSDLite-MobileNetV3 and ResNet-50.
 const SIZES: [usize; 2] = [3_400_000, 25_600_000];
@@ -129,11 +129,14 @@ fn coded_gradient(c: &mut Criterion) -> Fallible {
     };
     let made = generate(&scratch.path().join("shapes"), &synth)?;
     let train = Dataset::open(&made.train_annotations, &made.train_images)?;
-    let config = TorchConfig {
-        partitions: PARTITIONS,
-        batch: BATCH,
+    let config = ImageConfig {
         augment: true,
-        ..TorchConfig::default()
+        torch: TorchConfig {
+            partitions: PARTITIONS,
+            batch: BATCH,
+            ..TorchConfig::default()
+        },
+        ..ImageConfig::default()
     };
     let mut learner = build(&config, Arc::new(train), None)?;
     let parameters = learner.initial_parameters();

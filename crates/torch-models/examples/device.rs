@@ -12,7 +12,7 @@ use std::time::Instant;
 use coco::Dataset;
 use coco::synth::{SynthConfig, generate};
 use learner::Learner;
-use torch_models::{ModelConfig, NormKind, TorchConfig, build, device, versions};
+use torch_models::{ImageConfig, ModelConfig, NormKind, TorchConfig, build, device, versions};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -69,12 +69,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for (model, batches) in models {
         for batch in batches {
-            let config = TorchConfig {
+            let config = ImageConfig {
                 model,
-                batch,
-                device,
-                threads,
-                ..TorchConfig::default()
+                torch: TorchConfig {
+                    batch,
+                    device,
+                    threads,
+                    ..TorchConfig::default()
+                },
+                ..ImageConfig::default()
             };
             let mut learner = build(&config, train.clone(), Some(validation.clone()))?;
             report(&mut *learner, batch)?;

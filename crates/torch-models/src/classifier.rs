@@ -2,18 +2,22 @@
 //!
 //! The loss is the binary cross-entropy summed over categories.
 
+use std::sync::Arc;
+
+use coco::{Sample, SampleCache};
 use learner::{LearnerError, Metric};
 use tch::{Kind, Reduction, Tensor};
 
-use crate::data::{Batch, Truth};
 use crate::engine::Task;
 use crate::error::TorchError;
+use crate::images::{Batch, ImageInput, Truth};
 use crate::layers::Mode;
 use crate::models::ClassificationModel;
 use crate::models::cnn::Cnn;
 
 /// A classification network.
 pub struct Classifier {
+    input: ImageInput,
     model: Cnn,
     /// Of every output, whether the data set has a category with that label.
     occurs: Vec<bool>,
@@ -31,8 +35,12 @@ pub struct Decisions {
 impl Classifier {
     /// A classifier whose `i`-th output is about label `i + 1`, which `occurs[i]` says the data set
     /// has. Outputs without a category learn to say no and count in no metric.
-    pub fn new(model: Cnn, occurs: Vec<bool>) -> Self {
-        Self { model, occurs }
+    pub fn new(input: ImageInput, model: Cnn, occurs: Vec<bool>) -> Self {
+        Self {
+            input,
+            model,
+            occurs,
+        }
     }
 
     /// `[N, outputs]`: 1 where a category is in the image, else 0.
@@ -67,38 +75,39 @@ fn to_host(losses: &Tensor) -> Result<Vec<f64>, TorchError> {
 }
 
 impl Task for Classifier {
+    type Source = SampleCache;
+    type Batch = Batch;
     type Evaluation = Decisions;
+
+    fn assemble(
+        &self,
+        samples: &[(u32, Arc<Sample>)],
+        iteration: Option<u64>,
+    ) -> Result<Batch, TorchError> {
+        self.input.batch(samples, iteration)
+    }
 
     fn weighted_loss(
         &self,
-        images: &Tensor,
-        truths: &[Truth],
+        batch: &Batch,
         weights: &[f64],
     ) -> Result<(Tensor, Vec<f64>), TorchError> {
-        let logits = self.model.forward(images, Mode::Train)?;
-        let losses = self.losses(&logits, &self.presence(truths))?;
+        let logits = self.model.forward(&batch.images, Mode::Train)?;
+        let losses = self.losses(&logits, &self.presence(&batch.truths))?;
         let weights: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
         let weights = Tensor::f_from_slice(&weights)?.f_to_device(logits.device())?;
         Ok((losses.f_dot(&weights)?, to_host(&losses)?))
     }
 
-    fn calibrate(&self, _: &Tensor, _: f64) -> Result<(), TorchError> {
-        Ok(())
-    }
-
-    fn is_per_sample(&self) -> bool {
-        true
-    }
-
-    fn terms_per_image(&self) -> f64 {
-        1.0
+    fn samples_per_pass(&self) -> usize {
+        self.input.images_per_pass()
     }
 
     fn observe(
         &self,
         evaluation: &mut Decisions,
         batch: &Batch,
-        _: &[usize],
+        _: &[u32],
     ) -> Result<Vec<f64>, TorchError> {
         let logits = self.model.forward(&batch.images, Mode::Evaluate)?;
         let presence = self.presence(&batch.truths);
@@ -121,11 +130,7 @@ impl Task for Classifier {
         to_host(&self.losses(&logits, &presence)?)
     }
 
-    fn metrics(
-        &self,
-        evaluation: Decisions,
-        _: &coco::Dataset,
-    ) -> Result<Vec<Metric>, LearnerError> {
+    fn metrics(&self, evaluation: Decisions, _: &SampleCache) -> Result<Vec<Metric>, LearnerError> {
         Ok(vec![
             Metric::new("accuracy", evaluation.accuracy()),
             Metric::new("F1", evaluation.f1()),

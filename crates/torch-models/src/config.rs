@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use coco::Dataset;
+use coco::{Dataset, SampleCache};
 use learner::{Learner, LearnerError};
 use tch::Device;
 
@@ -12,6 +12,7 @@ use crate::data::TrainingData;
 use crate::detector::Detector;
 use crate::engine::TorchLearner;
 use crate::error::TorchError;
+use crate::images::ImageInput;
 use crate::layers::NormKind;
 use crate::models::DetectionModel;
 use crate::models::cnn::Cnn;
@@ -123,51 +124,66 @@ impl ModelConfig {
     }
 }
 
-/// Everything a learner over libtorch is made from, besides the data.
+/// What every learner over libtorch is made from, besides its network and data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TorchConfig {
-    /// The network.
-    pub model: ModelConfig,
-    /// Classes that the network tells apart, the background included; `None` for as many as the
-    /// data set's labels need. More than these are outputs that nothing is learned for.
-    pub classes: Option<usize>,
     /// Number of data partitions, `n`.
     pub partitions: usize,
     /// Samples per partition and iteration; 0 for whole partitions.
     pub batch: usize,
-    /// Run seed: initial parameters, partitions, minibatches and augmentation follow from it.
+    /// Run seed: initial parameters, partitions, minibatches and random changes follow from it.
     pub seed: u64,
     /// Where to compute; see [`crate::device()`].
     pub device: Device,
     /// libtorch's threads. Ranks that share cores must not have more threads than cores in total.
     pub threads: usize,
-    /// Whether training images are mirrored and their colours changed at random.
-    pub augment: bool,
-    /// Decoded images kept in memory, training and held-out each, in bytes.
-    pub cache_bytes: u64,
-    /// Threads that decode images beside the compute; 1 is plenty for a CPU rank.
+    /// Threads that read samples beside the compute; 1 is plenty for a CPU rank.
     pub loader_threads: usize,
-    /// Held-out images per evaluation; 0 for all.
-    pub evaluation_images: usize,
-    /// A safetensors file under torchvision's names to start from.
+    /// Held-out samples per evaluation; 0 for all.
+    pub evaluation_samples: usize,
+    /// A file of parameters to start from, under PyTorch's names.
     pub weights: Option<PathBuf>,
 }
 
 impl Default for TorchConfig {
     fn default() -> Self {
         Self {
-            model: ModelConfig::QUICKSTART,
-            classes: None,
             partitions: 1,
             batch: 8,
             seed: 1,
             device: Device::Cpu,
             threads: 1,
+            loader_threads: 1,
+            evaluation_samples: 0,
+            weights: None,
+        }
+    }
+}
+
+/// What a learner from images is made from, besides the images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageConfig {
+    /// The network.
+    pub model: ModelConfig,
+    /// Classes that the network tells apart, the background included; `None` for as many as the
+    /// data set's labels need. More than these are outputs that nothing is learned for.
+    pub classes: Option<usize>,
+    /// Whether training images are mirrored and their colours changed at random.
+    pub augment: bool,
+    /// Decoded images kept in memory, training and held-out each, in bytes.
+    pub cache_bytes: u64,
+    /// What does not depend on images.
+    pub torch: TorchConfig,
+}
+
+impl Default for ImageConfig {
+    fn default() -> Self {
+        Self {
+            model: ModelConfig::QUICKSTART,
+            classes: None,
             augment: false,
             cache_bytes: 1 << 30,
-            loader_threads: 1,
-            evaluation_images: 0,
-            weights: None,
+            torch: TorchConfig::default(),
         }
     }
 }
@@ -180,7 +196,7 @@ impl Default for TorchConfig {
 /// [`LearnerError::Data`] for a weights file or data set that does not fit;
 /// [`LearnerError::Backend`] when libtorch fails.
 pub fn build(
-    config: &TorchConfig,
+    config: &ImageConfig,
     train: Arc<Dataset>,
     validation: Option<Arc<Dataset>>,
 ) -> Result<Box<dyn Learner>, LearnerError> {
@@ -201,39 +217,40 @@ pub fn build(
             ));
         }
     }
-    tch::set_num_threads(config.threads.max(1) as i32);
-    let (side, classes) = (config.model.side(), classes(config, &train)?);
+    let torch = &config.torch;
+    tch::set_num_threads(torch.threads.max(1) as i32);
+    let (input, classes) = (ImageInput::new(config), classes(config, &train)?);
+    let cache = |set| Arc::new(SampleCache::new(set, input.side, config.cache_bytes));
+    let (train, validation) = (cache(train), validation.map(cache));
     let data = TrainingData::new(
-        train,
-        config.partitions,
-        config.batch,
-        config.seed,
-        side,
-        config.cache_bytes,
-        config.loader_threads,
+        train.clone(),
+        torch.partitions,
+        torch.batch,
+        torch.seed,
+        torch.loader_threads,
     )?;
-    let store = Store::new(config.device);
+    let store = Store::new(torch.device);
     let name = config.model.name();
     match config.model.network(&store, classes)? {
         Network::Detector(model) => {
             if let ModelConfig::SsdLite { norm, .. } = config.model {
-                check_norm(norm, config, &data)?;
+                check_norm(norm, torch, &data)?;
             }
-            let task = Detector::new(model, side, &data)?;
-            let learner = TorchLearner::new(task, name, store, config, data, validation)?;
+            let task = Detector::new(model, input, &data)?;
+            let learner = TorchLearner::new(task, name, store, torch, data, validation)?;
             Ok(Box::new(learner))
         }
         Network::Classifier(model) => {
-            let occurs = (1..classes as i64).map(|label| data.dataset().category(label).is_some());
-            let task = Classifier::new(model, occurs.collect());
-            let learner = TorchLearner::new(task, name, store, config, data, validation)?;
+            let occurs = (1..classes as i64).map(|label| train.dataset().category(label).is_some());
+            let task = Classifier::new(input, model, occurs.collect());
+            let learner = TorchLearner::new(task, name, store, torch, data, validation)?;
             Ok(Box::new(learner))
         }
     }
 }
 
 /// The classes of the network, the background included.
-fn classes(config: &TorchConfig, train: &Dataset) -> Result<usize, LearnerError> {
+fn classes(config: &ImageConfig, train: &Dataset) -> Result<usize, LearnerError> {
     let needed = train.classes();
     match config.classes {
         Some(classes) if classes < needed => Err(LearnerError::setting(
@@ -251,7 +268,7 @@ fn classes(config: &TorchConfig, train: &Dataset) -> Result<usize, LearnerError>
 fn check_norm(
     norm: NormKind,
     config: &TorchConfig,
-    data: &TrainingData,
+    data: &TrainingData<SampleCache>,
 ) -> Result<(), LearnerError> {
     match norm {
         NormKind::Batch if data.smallest_minibatch() < 2 => Err(LearnerError::setting(

@@ -1,15 +1,18 @@
 //! Object detection as a learning task: a single-shot network, its loss, and COCO's metrics.
 
-use coco::average_precision;
+use std::sync::Arc;
+
+use coco::{Sample, SampleCache, average_precision};
 use learner::{LearnerError, Metric};
 use tch::Tensor;
 
-use crate::data::{Batch, TrainingData, Truth};
+use crate::data::TrainingData;
 use crate::detection::loss::{Targets, weighted_sum};
 use crate::detection::matcher::match_anchors;
 use crate::detection::postprocess::Detection;
 use crate::engine::Task;
 use crate::error::TorchError;
+use crate::images::{Batch, ImageInput, Truth};
 use crate::layers::Mode;
 use crate::models::DetectionModel;
 use crate::single_shot::SingleShot;
@@ -19,6 +22,7 @@ const COUNTED_IMAGES: usize = 4096;
 
 /// A detection network that learns.
 pub struct Detector {
+    input: ImageInput,
     network: SingleShot,
     positives_per_image: f64,
 }
@@ -27,7 +31,7 @@ pub struct Detector {
 pub type Detections = Vec<(usize, Vec<Detection>)>;
 
 impl Detector {
-    /// A detector for images of `side` pixels.
+    /// A detector that takes images as `input` says.
     ///
     /// The normaliser, the mean number of positive anchors per image, is counted here from the
     /// boxes of up to 4096 images spread over the training set: the same number on every rank.
@@ -36,13 +40,16 @@ impl Detector {
     /// [`LearnerError::Data`] when the data set is inconsistent.
     pub fn new(
         model: Box<dyn DetectionModel>,
-        side: u32,
-        data: &TrainingData,
+        input: ImageInput,
+        data: &TrainingData<SampleCache>,
     ) -> Result<Self, LearnerError> {
-        let network = SingleShot::new(model, side);
+        let network = SingleShot::new(model, input.side);
         let (mut positives, mut images) = (0, 0);
         for image in data.spread(COUNTED_IMAGES) {
-            let targets = data.dataset().targets(image as usize, side)?;
+            let targets = data
+                .source()
+                .dataset()
+                .targets(image as usize, input.side)?;
             positives += match_anchors(&targets.boxes, network.anchors())
                 .iter()
                 .flatten()
@@ -50,6 +57,7 @@ impl Detector {
             images += 1;
         }
         Ok(Self {
+            input,
             network,
             positives_per_image: (positives as f64 / f64::from(images.max(1))).max(1.0),
         })
@@ -65,21 +73,31 @@ impl Detector {
 }
 
 impl Task for Detector {
+    type Source = SampleCache;
+    type Batch = Batch;
     type Evaluation = Detections;
+
+    fn assemble(
+        &self,
+        samples: &[(u32, Arc<Sample>)],
+        iteration: Option<u64>,
+    ) -> Result<Batch, TorchError> {
+        self.input.batch(samples, iteration)
+    }
 
     fn weighted_loss(
         &self,
-        images: &Tensor,
-        truths: &[Truth],
+        batch: &Batch,
         weights: &[f64],
     ) -> Result<(Tensor, Vec<f64>), TorchError> {
-        let outputs = self.network.forward(images, Mode::Train)?;
-        let (total, losses) = weighted_sum(&outputs, &self.targets(truths), weights)?;
+        let outputs = self.network.forward(&batch.images, Mode::Train)?;
+        let (total, losses) = weighted_sum(&outputs, &self.targets(&batch.truths), weights)?;
         Ok((total, losses.iter().map(|loss| loss.total()).collect()))
     }
 
-    fn calibrate(&self, images: &Tensor, momentum: f64) -> Result<(), TorchError> {
-        self.network.forward(images, Mode::Calibrate(momentum))?;
+    fn calibrate(&self, batch: &Batch, momentum: f64) -> Result<(), TorchError> {
+        self.network
+            .forward(&batch.images, Mode::Calibrate(momentum))?;
         Ok(())
     }
 
@@ -87,29 +105,34 @@ impl Task for Detector {
         self.network.is_per_sample()
     }
 
-    fn terms_per_image(&self) -> f64 {
+    fn terms_per_sample(&self) -> f64 {
         self.positives_per_image
+    }
+
+    fn samples_per_pass(&self) -> usize {
+        self.input.images_per_pass()
     }
 
     fn observe(
         &self,
         evaluation: &mut Detections,
         batch: &Batch,
-        indices: &[usize],
+        places: &[u32],
     ) -> Result<Vec<f64>, TorchError> {
         let outputs = self.network.forward(&batch.images, Mode::Evaluate)?;
         let targets = self.targets(&batch.truths);
         let (_, losses) = weighted_sum(&outputs, &targets, &vec![1.0; targets.images()])?;
         let detections = self.network.detections(&outputs)?;
-        evaluation.extend(indices.iter().copied().zip(detections));
+        evaluation.extend(places.iter().map(|&place| place as usize).zip(detections));
         Ok(losses.iter().map(|loss| loss.total()).collect())
     }
 
     fn metrics(
         &self,
         evaluation: Detections,
-        dataset: &coco::Dataset,
+        source: &SampleCache,
     ) -> Result<Vec<Metric>, LearnerError> {
+        let dataset = source.dataset();
         let (mut truth, mut found) = (Vec::new(), Vec::new());
         for (index, detections) in evaluation {
             truth.extend(dataset.ground_truth(index)?);

@@ -10,94 +10,118 @@
 
 use std::sync::Arc;
 
-use coco::{Sample, SampleCache};
 use learner::{Description, Learner, LearnerError, Metric, PartitionLoss, Slot};
 use tch::{Device, Tensor};
 
-use crate::augment::Augmentation;
 use crate::config::TorchConfig;
-use crate::data::{Batch, TrainingData, Truth, assemble};
+use crate::data::TrainingData;
 use crate::device;
 use crate::error::TorchError;
 use crate::flat::Flat;
+use crate::source::Source;
 use crate::store::{Buffer, Store};
 use crate::weights;
 
-/// What is computed from images and their ground truth.
+/// What is computed from samples.
+///
+/// Its gradients are those of sums over samples, so that partitions add up.
 pub trait Task: Send {
+    /// Where samples come from.
+    type Source: Source;
+    /// Samples as tensors, ready for a pass.
+    type Batch;
+    /// What [`Task::observe`] collects.
+    type Evaluation: Default;
+
+    /// Turns samples (with their places in the set) into tensors on the computing device. In training
+    /// they are changed at random, as a function of (seed, `iteration`, place) alone; without an
+    /// iteration they are not.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    fn assemble(
+        &self,
+        samples: &[(u32, Arc<<Self::Source as Source>::Item>)],
+        iteration: Option<u64>,
+    ) -> Result<Self::Batch, TorchError>;
+
     /// Runs the network and returns the scalar `sum_i weights[i] * loss_i`, ready for a backward
-    /// pass, and every image's unweighted `loss_i`.
+    /// pass, and every sample's unweighted `loss_i`.
     ///
     /// # Errors
     /// When libtorch fails.
     fn weighted_loss(
         &self,
-        images: &Tensor,
-        truths: &[Truth],
+        batch: &Self::Batch,
         weights: &[f64],
     ) -> Result<(Tensor, Vec<f64>), TorchError>;
 
-    /// Runs the network for its running statistics only.
+    /// Runs the network for its running statistics only. Never called where
+    /// [`Task::is_per_sample`].
     ///
     /// # Errors
     /// When libtorch fails.
-    fn calibrate(&self, images: &Tensor, momentum: f64) -> Result<(), TorchError>;
+    fn calibrate(&self, batch: &Self::Batch, momentum: f64) -> Result<(), TorchError> {
+        let _ = (batch, momentum);
+        Ok(())
+    }
 
     /// Whether a batch's gradient is the sum of its samples' gradients.
-    fn is_per_sample(&self) -> bool;
+    fn is_per_sample(&self) -> bool {
+        true
+    }
 
-    /// Expected loss terms per image: losses and gradients are divided by this, so that their
+    /// Expected loss terms per sample: losses and gradients are divided by this, so that their
     /// scale does not depend on how many there are.
-    fn terms_per_image(&self) -> f64;
+    fn terms_per_sample(&self) -> f64 {
+        1.0
+    }
 
-    /// Runs the network on held-out images, adds what it finds to `evaluation`, and returns every
-    /// image's loss. `indices` are the images' places in the evaluated data set.
+    /// Samples that go through the network together, at most; at least 1.
+    fn samples_per_pass(&self) -> usize;
+
+    /// Runs the network on held-out samples, adds what it finds to `evaluation`, and returns every
+    /// sample's loss. `places` are the samples' places in the evaluated set.
     ///
     /// # Errors
     /// When libtorch fails.
     fn observe(
         &self,
         evaluation: &mut Self::Evaluation,
-        batch: &Batch,
-        indices: &[usize],
+        batch: &Self::Batch,
+        places: &[u32],
     ) -> Result<Vec<f64>, TorchError>;
 
-    /// What [`Task::observe`] collects.
-    type Evaluation: Default;
-
-    /// The metrics of everything observed on `dataset`, the headline metric first, without the
-    /// loss.
+    /// The metrics of everything observed of `source`, the headline metric first, without the loss.
     ///
     /// # Errors
-    /// When the data set lacks an image that was observed.
+    /// When the set lacks a sample that was observed.
     fn metrics(
         &self,
         evaluation: Self::Evaluation,
-        dataset: &coco::Dataset,
+        source: &Self::Source,
     ) -> Result<Vec<Metric>, LearnerError>;
 }
 
 /// Batches over which batch norm's statistics are re-estimated before an evaluation.
 const CALIBRATION_BATCHES: usize = 20;
-/// Images in such a batch, at least.
+/// Samples in such a batch, at least.
 const CALIBRATION_BATCH: usize = 8;
 
+type Item<T> = <<T as Task>::Source as Source>::Item;
+
 /// A [`Task`] with its parameters and data: a [`Learner`].
-pub struct TorchLearner<T> {
+pub struct TorchLearner<T: Task> {
     task: T,
     name: String,
     flat: Flat,
     initial: Vec<f32>,
-    data: TrainingData,
-    /// Held-out images; `None` where evaluation runs on the training images.
-    validation: Option<SampleCache>,
-    evaluation_images: usize,
-    side: u32,
-    seed: u64,
+    data: TrainingData<T::Source>,
+    /// Held-out samples; `None` where evaluation runs on the training samples.
+    validation: Option<Arc<T::Source>>,
+    evaluation_samples: usize,
     device: Device,
     threads: i32,
-    augment: bool,
-    pass_images: usize,
     buffers: Vec<Buffer>,
 }
 
@@ -112,8 +136,8 @@ impl<T: Task> TorchLearner<T> {
         name: String,
         store: Store,
         config: &TorchConfig,
-        data: TrainingData,
-        validation: Option<Arc<coco::Dataset>>,
+        data: TrainingData<T::Source>,
+        validation: Option<Arc<T::Source>>,
     ) -> Result<Self, LearnerError> {
         let (parameters, mut buffers) = store.into_parts();
         let flat = Flat::new(parameters, config.device)?;
@@ -121,24 +145,19 @@ impl<T: Task> TorchLearner<T> {
         if let Some(path) = &config.weights {
             weights::load(path, flat.slots(), &mut initial, &mut buffers)?;
         }
-        let side = config.model.side();
         let mut learner = Self {
             task,
             name,
             flat,
             initial,
             data,
-            validation: validation.map(|set| SampleCache::new(set, side, config.cache_bytes)),
-            evaluation_images: match config.evaluation_images {
+            validation,
+            evaluation_samples: match config.evaluation_samples {
                 0 => usize::MAX,
-                images => images,
+                samples => samples,
             },
-            side,
-            seed: config.seed,
             device: config.device,
             threads: config.threads.max(1) as i32,
-            augment: config.augment,
-            pass_images: pass_images(side, config.device),
             buffers,
         };
         learner.flat.set_parameters(&learner.initial)?;
@@ -165,28 +184,18 @@ impl<T: Task> TorchLearner<T> {
 
     /// The loss weight of a sample whose partition has coefficient 1.
     fn sample_weight(&self) -> f64 {
-        1.0 / (self.data.batch() as f64 * self.task.terms_per_image())
+        1.0 / (self.data.batch() as f64 * self.task.terms_per_sample())
     }
 
     /// One forward and backward pass; the gradient accumulates. Returns the samples' losses.
     fn pass(
         &self,
-        samples: &[(u32, Arc<Sample>)],
+        samples: &[(u32, Arc<Item<T>>)],
         weights: &[f64],
         iteration: u64,
     ) -> Result<Vec<f64>, TorchError> {
-        let changed = samples.iter().map(|(image, sample)| {
-            let change = if self.augment {
-                Augmentation::draw(self.seed, iteration, u64::from(*image))
-            } else {
-                Augmentation::NONE
-            };
-            (&**sample, change)
-        });
-        let batch = assemble(changed, self.side, self.device)?;
-        let (total, losses) = self
-            .task
-            .weighted_loss(&batch.images, &batch.truths, weights)?;
+        let batch = self.task.assemble(samples, Some(iteration))?;
+        let (total, losses) = self.task.weighted_loss(&batch, weights)?;
         total.f_backward()?;
         self.flat.check()?;
         Ok(losses)
@@ -197,29 +206,24 @@ impl<T: Task> TorchLearner<T> {
     /// lag behind, and no worker sees all of them.
     fn calibrate(&mut self) -> Result<(), LearnerError> {
         let size = self.data.batch().max(CALIBRATION_BATCH);
-        let images: Vec<u32> = self.data.spread(size * CALIBRATION_BATCHES).collect();
-        for (number, images) in images.chunks(size).enumerate() {
-            if images.len() < 2 {
+        let places: Vec<u32> = self.data.spread(size * CALIBRATION_BATCHES).collect();
+        for (number, places) in places.chunks(size).enumerate() {
+            if places.len() < 2 {
                 continue;
             }
-            let batch = self.unchanged(images, |image| self.data.sample(image))?;
+            let batch = self.unchanged(self.data.source(), places)?;
             let momentum = 1.0 / (number + 1) as f64;
-            tch::no_grad(|| self.task.calibrate(&batch.images, momentum))?;
+            tch::no_grad(|| self.task.calibrate(&batch, momentum))?;
         }
         Ok(())
     }
 
-    fn unchanged(
-        &self,
-        images: &[u32],
-        sample: impl Fn(u32) -> Result<Arc<Sample>, LearnerError>,
-    ) -> Result<Batch, LearnerError> {
-        let samples = images
+    fn unchanged(&self, source: &T::Source, places: &[u32]) -> Result<T::Batch, LearnerError> {
+        let samples = places
             .iter()
-            .map(|&image| sample(image))
-            .collect::<Result<Vec<_>, _>>()?;
-        let samples = samples.iter().map(|s| (&**s, Augmentation::NONE));
-        Ok(assemble(samples, self.side, self.device)?)
+            .map(|&place| Ok((place, source.get(place)?)))
+            .collect::<Result<Vec<_>, LearnerError>>()?;
+        Ok(self.task.assemble(&samples, None)?)
     }
 
     /// libtorch keeps its thread count per thread: set it on the one that computes.
@@ -276,10 +280,8 @@ impl<T: Task> Learner for TorchLearner<T> {
         let mut losses = Vec::with_capacity(weights.iter().map(Vec::len).sum());
         if self.task.is_per_sample() {
             let (samples, weights) = (minibatches.concat(), weights.concat());
-            for (samples, weights) in samples
-                .chunks(self.pass_images)
-                .zip(weights.chunks(self.pass_images))
-            {
+            let together = self.task.samples_per_pass().max(1);
+            for (samples, weights) in samples.chunks(together).zip(weights.chunks(together)) {
                 losses.extend(self.pass(samples, weights, iteration)?);
             }
         } else {
@@ -325,32 +327,27 @@ impl<T: Task> Learner for TorchLearner<T> {
         if !self.task.is_per_sample() {
             self.calibrate()?;
         }
-        let (dataset, images): (_, Vec<u32>) = match &self.validation {
+        let (source, places): (_, Vec<u32>) = match &self.validation {
             Some(held_out) => {
-                let set = held_out.dataset();
-                let wanted = self.evaluation_images.min(set.len());
+                let wanted = self.evaluation_samples.min(held_out.len());
                 // Spread over the set, since files are often sorted by content.
-                let images = (0..wanted).map(|i| (i * set.len() / wanted) as u32);
-                (set, images.collect())
+                let places = (0..wanted).map(|i| (i * held_out.len() / wanted) as u32);
+                (&**held_out, places.collect())
             }
             None => (
-                self.data.dataset(),
-                self.data.spread(self.evaluation_images).collect(),
+                self.data.source(),
+                self.data.spread(self.evaluation_samples).collect(),
             ),
         };
         let mut evaluation = T::Evaluation::default();
         let mut loss = 0.0;
-        for images in images.chunks(self.pass_images) {
-            let batch = self.unchanged(images, |image| match &self.validation {
-                Some(held_out) => Ok(held_out.get(image as usize)?),
-                None => self.data.sample(image),
-            })?;
-            let indices: Vec<usize> = images.iter().map(|&image| image as usize).collect();
-            let losses = tch::no_grad(|| self.task.observe(&mut evaluation, &batch, &indices))?;
+        for places in places.chunks(self.task.samples_per_pass().max(1)) {
+            let batch = self.unchanged(source, places)?;
+            let losses = tch::no_grad(|| self.task.observe(&mut evaluation, &batch, places))?;
             loss += losses.iter().sum::<f64>();
         }
-        let mut metrics = self.task.metrics(evaluation, dataset)?;
-        let terms = images.len() as f64 * self.task.terms_per_image();
+        let mut metrics = self.task.metrics(evaluation, source)?;
+        let terms = places.len() as f64 * self.task.terms_per_sample();
         metrics.push(Metric::new("loss", loss / terms));
         Ok(metrics)
     }
@@ -363,7 +360,7 @@ impl<T: Task> Learner for TorchLearner<T> {
             validation_samples: self
                 .validation
                 .as_ref()
-                .map_or(0, |set| set.dataset().len().min(self.evaluation_images)),
+                .map_or(0, |set| set.len().min(self.evaluation_samples)),
             batch: self.data.batch(),
             device: device::name(self.device),
             slots: self
@@ -398,13 +395,6 @@ fn all_finite(values: &[f32]) -> bool {
         .all(|chunk| chunk.iter().fold(true, |ok, v| ok & v.is_finite()))
 }
 
-/// Images that go through the network together. More would only take memory: about 200 MB an
-/// image of 320 x 320 pixels during training.
-fn pass_images(side: u32, device: Device) -> usize {
-    let budget = if device.is_cuda() { 128 } else { 8 };
-    (budget * 320 * 320 / (side as usize * side as usize)).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,12 +413,5 @@ mod tests {
             values[place] = f32::MAX;
         }
         assert!(all_finite(&values));
-    }
-
-    #[test]
-    fn a_pass_is_never_empty() {
-        assert_eq!(pass_images(128, Device::Cpu), 50);
-        assert_eq!(pass_images(320, Device::Cpu), 8);
-        assert_eq!(pass_images(4096, Device::Cpu), 1);
     }
 }

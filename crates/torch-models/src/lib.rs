@@ -7,7 +7,8 @@
 //! 2. [`layers`] and [`models`]: TinySSD, SSDLite320-MobileNetV3-Large and ResNet-18 and -50 as in
 //!    torchvision, a CNN.
 //! 3. [`detection`]: default boxes, matching, box codes, the loss as a sum over images, NMS.
-//! 4. [`augment`], [`data`]: minibatches as tensors, decoded beside the compute.
+//! 4. [`source`], [`data`]: where samples come from, and minibatches read beside the compute;
+//!    [`images`], [`augment`]: images as tensors, changed at random.
 //! 5. [`detector`], [`classifier`]: what is learned and measured; [`engine`]: the learner itself,
 //!    which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
 //!    [`Predictor`]: a trained detector on images of any kind.
@@ -21,7 +22,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use coco::{Dataset, synth::{SynthConfig, generate}};
-//! use torch_models::{ModelConfig, TorchConfig, build};
+//! use torch_models::{ImageConfig, ModelConfig, TorchConfig, build};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let scratch = tempfile::tempdir()?;
@@ -30,11 +31,10 @@
 //! let open = |name: &str| {
 //!     Dataset::open(&shapes.join(format!("instances_{name}.json")), &shapes.join(name)).map(Arc::new)
 //! };
-//! let config = TorchConfig {
+//! let config = ImageConfig {
 //!     model: ModelConfig::TinySsd { width: 8, side: 64 },
-//!     partitions: 2,
-//!     batch: 4,
-//!     ..TorchConfig::default()
+//!     torch: TorchConfig { partitions: 2, batch: 4, ..TorchConfig::default() },
+//!     ..ImageConfig::default()
 //! };
 //! let mut learner = build(&config, open("train")?, Some(open("val")?))?;
 //!
@@ -57,15 +57,17 @@ pub mod device;
 pub mod engine;
 mod error;
 pub mod flat;
+pub mod images;
 pub mod init;
 pub mod layers;
 pub mod models;
 mod predictor;
 mod single_shot;
+pub mod source;
 pub mod store;
 pub mod weights;
 
-pub use config::{ModelConfig, TorchConfig, build};
+pub use config::{ImageConfig, ModelConfig, TorchConfig, build};
 pub use device::{Versions, device, driver_present, load_cuda, versions};
 pub use engine::TorchLearner;
 pub use error::TorchError;

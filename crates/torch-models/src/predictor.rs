@@ -7,9 +7,9 @@ use tch::Device;
 
 use crate::augment::Augmentation;
 use crate::config::{ModelConfig, Network};
-use crate::data::assemble;
 use crate::error::TorchError;
 use crate::flat::Flat;
+use crate::images::assemble;
 use crate::layers::Mode;
 use crate::single_shot::SingleShot;
 use crate::store::Store;

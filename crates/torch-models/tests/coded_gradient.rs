@@ -11,19 +11,22 @@ use learner::{Learner, LearnerError, OptimizerConfig, Second};
 use torch_models::flat::Flat;
 use torch_models::models::ssdlite::SsdLite;
 use torch_models::store::Store;
-use torch_models::{ModelConfig, NormKind, TorchConfig, build, weights};
+use torch_models::{ImageConfig, ModelConfig, NormKind, TorchConfig, build, weights};
 
 const SIDE: u32 = 64;
 const PARTITIONS: usize = 3;
 
-fn config(model: ModelConfig, weights: Option<PathBuf>) -> TorchConfig {
-    TorchConfig {
+fn config(model: ModelConfig, weights: Option<PathBuf>) -> ImageConfig {
+    ImageConfig {
         model,
-        partitions: PARTITIONS,
-        batch: 2,
         augment: true,
-        weights,
-        ..TorchConfig::default()
+        torch: TorchConfig {
+            partitions: PARTITIONS,
+            batch: 2,
+            weights,
+            ..TorchConfig::default()
+        },
+        ..ImageConfig::default()
     }
 }
 
@@ -31,7 +34,7 @@ fn config(model: ModelConfig, weights: Option<PathBuf>) -> TorchConfig {
 /// activations have on the training images.
 fn statistics(data: &Shapes) -> (tempfile::TempDir, PathBuf) {
     use torch_models::augment::Augmentation;
-    use torch_models::data::assemble;
+    use torch_models::images::assemble;
     use torch_models::layers::Mode;
     use torch_models::models::DetectionModel;
 
@@ -53,7 +56,7 @@ fn statistics(data: &Shapes) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-fn learner(data: &Shapes, config: &TorchConfig) -> Box<dyn Learner> {
+fn learner(data: &Shapes, config: &ImageConfig) -> Box<dyn Learner> {
     build(config, data.train.clone(), Some(data.validation.clone())).unwrap()
 }
 
@@ -265,7 +268,7 @@ fn the_gradient_is_that_of_the_reported_loss() {
 
 #[test]
 fn impossible_requests_are_refused() {
-    type Change = fn(&mut TorchConfig);
+    type Change = fn(&mut ImageConfig);
     let data = shapes(8, SIDE);
     let tiny = ModelConfig::TinySsd {
         width: 8,
@@ -298,19 +301,19 @@ fn impossible_requests_are_refused() {
             |c| c.model = ModelConfig::Cnn { width: 0, side: 64 },
             "at least 1",
         ),
-        (|c| c.partitions = 9, "between 1 and 8"),
+        (|c| c.torch.partitions = 9, "between 1 and 8"),
         (
-            |c| c.weights = Some("/nowhere.safetensors".into()),
+            |c| c.torch.weights = Some("/nowhere.safetensors".into()),
             "/nowhere.safetensors",
         ),
-        (|c| c.partitions = 0, "partitions = 0"),
+        (|c| c.torch.partitions = 0, "partitions = 0"),
     ];
     for (change, expected) in cases {
         let message = refuse(change);
         assert!(message.contains(expected), "{message}");
     }
     let mut small = config(ssdlite(NormKind::Batch), None);
-    small.batch = 1;
+    small.torch.batch = 1;
     let message = build(&small, data.train.clone(), None)
         .err()
         .unwrap()
@@ -363,8 +366,8 @@ fn a_missing_image_is_named() {
         },
         None,
     );
-    config.partitions = 1;
-    config.batch = 0;
+    config.torch.partitions = 1;
+    config.torch.batch = 0;
     let mut learner = learner(&data, &config);
     let parameters = learner.initial_parameters();
     let mut gradient = vec![0.0; learner.dimension()];

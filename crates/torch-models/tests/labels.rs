@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use coco::{Annotations, Dataset, Labels};
+use coco::{Annotations, Dataset, Labels, SampleCache};
 use torch_models::data::TrainingData;
 use torch_models::detection::postprocess::Detection;
 use torch_models::detector::Detector;
 use torch_models::engine::Task;
+use torch_models::images::ImageInput;
 use torch_models::models::tiny_ssd::TinySsd;
 use torch_models::store::Store;
-use torch_models::{ModelConfig, TorchConfig, build};
+use torch_models::{ImageConfig, ModelConfig, TorchConfig, build};
 
 const SIDE: u32 = 64;
 
@@ -34,12 +35,15 @@ fn gapped(directory: &std::path::Path) -> Dataset {
     Dataset::new(lists, path, made.train_images.as_ref()).unwrap()
 }
 
-fn config(model: ModelConfig, classes: Option<usize>) -> TorchConfig {
-    TorchConfig {
+fn config(model: ModelConfig, classes: Option<usize>) -> ImageConfig {
+    ImageConfig {
         model,
         classes,
-        batch: 4,
-        ..TorchConfig::default()
+        torch: TorchConfig {
+            batch: 4,
+            ..TorchConfig::default()
+        },
+        ..ImageConfig::default()
     }
 }
 
@@ -49,10 +53,18 @@ fn detections_count_under_their_category_ids() {
     let dense = gapped(scratch.path());
     for labels in [Labels::Dense, Labels::Raw] {
         let dataset = Arc::new(dense.clone().with_labels(labels).unwrap());
-        let data = TrainingData::new(dataset.clone(), 1, 4, 1, SIDE, 0, 1).unwrap();
+        let source = Arc::new(SampleCache::new(dataset.clone(), SIDE, 0));
+        let data = TrainingData::new(source.clone(), 1, 4, 1, 1).unwrap();
+        let input = ImageInput::new(&config(
+            ModelConfig::TinySsd {
+                width: 8,
+                side: SIDE,
+            },
+            None,
+        ));
         let store = Store::new(tch::Device::Cpu);
         let net = TinySsd::new(&store.root(), 8, dataset.classes() as i64).unwrap();
-        let detector = Detector::new(Box::new(net), SIDE, &data).unwrap();
+        let detector = Detector::new(Box::new(net), input, &data).unwrap();
         // Everything found exactly, under the labels that the network is trained with.
         let perfect = |shift: i64| {
             let found = (0..dataset.len()).map(|image| {
@@ -65,7 +77,7 @@ fn detections_count_under_their_category_ids() {
                 });
                 (image, found.collect())
             });
-            let metrics = detector.metrics(found.collect(), &dataset).unwrap();
+            let metrics = detector.metrics(found.collect(), &source).unwrap();
             (metrics[1].name.clone(), metrics[1].value)
         };
         let (name, value) = perfect(0);

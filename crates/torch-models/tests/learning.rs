@@ -5,13 +5,13 @@ mod common;
 use common::{Shapes, shapes};
 use learner::optimizer::AdamConfig;
 use learner::{Metric, OptimizerConfig, Second};
-use torch_models::{ModelConfig, NormKind, TorchConfig, build};
+use torch_models::{ImageConfig, ModelConfig, NormKind, TorchConfig, build};
 
 /// Trains with AdamW on all partitions; returns the mean loss of the first and of the last tenth
 /// of the steps, and the metrics.
-fn train(data: &Shapes, config: &TorchConfig, steps: u64, rate: f32) -> (f64, f64, Vec<Metric>) {
+fn train(data: &Shapes, config: &ImageConfig, steps: u64, rate: f32) -> (f64, f64, Vec<Metric>) {
     let mut learner = build(config, data.train.clone(), Some(data.validation.clone())).unwrap();
-    let assignment: Vec<_> = (0..config.partitions).map(|j| (j, 1.0)).collect();
+    let assignment: Vec<_> = (0..config.torch.partitions).map(|j| (j, 1.0)).collect();
     let mut optimizer = OptimizerConfig::AdamW(AdamConfig::default())
         .build(learner.dimension())
         .unwrap();
@@ -23,7 +23,7 @@ fn train(data: &Shapes, config: &TorchConfig, steps: u64, rate: f32) -> (f64, f6
             .coded_gradient(&parameters, iteration, &assignment, &mut gradient)
             .unwrap();
         losses.push(parts.iter().map(|p| p.loss).sum::<f64>() / parts.len() as f64);
-        let mean = 1.0 / config.partitions as f32;
+        let mean = 1.0 / config.torch.partitions as f32;
         optimizer.step_scaled(&mut parameters, &gradient, mean, Second::Same, rate);
     }
     let tenth = losses.len() / 10;
@@ -47,14 +47,17 @@ fn value(metrics: &[Metric], name: &str) -> f64 {
 #[test]
 fn tiny_ssd_learns_shapes() {
     let data = shapes(60, 96);
-    let config = TorchConfig {
+    let config = ImageConfig {
         model: ModelConfig::TinySsd {
             width: 16,
             side: 96,
         },
-        partitions: 2,
-        batch: 8,
-        ..TorchConfig::default()
+        torch: TorchConfig {
+            partitions: 2,
+            batch: 8,
+            ..TorchConfig::default()
+        },
+        ..ImageConfig::default()
     };
     let (first, last, metrics) = train(&data, &config, 80, 2e-3);
     assert!(last < 0.6 * first, "loss {first} -> {last}");
@@ -66,14 +69,17 @@ fn tiny_ssd_learns_shapes() {
 #[test]
 fn cnn_learns_which_shapes_there_are() {
     let data = shapes(60, 64);
-    let config = TorchConfig {
+    let config = ImageConfig {
         model: ModelConfig::Cnn {
             width: 16,
             side: 64,
         },
-        partitions: 2,
-        batch: 15,
-        ..TorchConfig::default()
+        torch: TorchConfig {
+            partitions: 2,
+            batch: 15,
+            ..TorchConfig::default()
+        },
+        ..ImageConfig::default()
     };
     let (first, last, metrics) = train(&data, &config, 100, 5e-3);
     assert!(last < 0.6 * first, "loss {first} -> {last}");
@@ -85,14 +91,17 @@ fn cnn_learns_which_shapes_there_are() {
 #[test]
 fn ssdlite_with_batch_norm_is_evaluated_as_it_is_trained() {
     let data = shapes(16, 64);
-    let config = TorchConfig {
+    let config = ImageConfig {
         model: ModelConfig::SsdLite {
             side: 64,
             norm: NormKind::Batch,
         },
-        partitions: 1,
-        batch: 16,
-        ..TorchConfig::default()
+        torch: TorchConfig {
+            partitions: 1,
+            batch: 16,
+            ..TorchConfig::default()
+        },
+        ..ImageConfig::default()
     };
     let mut learner = build(&config, data.train.clone(), None).unwrap();
     let mut parameters = learner.initial_parameters();

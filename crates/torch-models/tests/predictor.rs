@@ -7,7 +7,7 @@ use common::shapes;
 use learner::optimizer::AdamConfig;
 use learner::{OptimizerConfig, Second};
 use tch::Device;
-use torch_models::{ModelConfig, Predictor, TorchConfig, build};
+use torch_models::{ImageConfig, ModelConfig, Predictor, build};
 
 const MODEL: ModelConfig = ModelConfig::TinySsd {
     width: 16,
@@ -17,10 +17,9 @@ const MODEL: ModelConfig = ModelConfig::TinySsd {
 #[test]
 fn a_saved_detector_has_the_precision_it_was_evaluated_at() {
     let data = shapes(60, 96);
-    let config = TorchConfig {
+    let config = ImageConfig {
         model: MODEL,
-        batch: 8,
-        ..TorchConfig::default()
+        ..ImageConfig::default()
     };
     let mut learner = build(&config, data.train.clone(), Some(data.validation.clone())).unwrap();
     let mut optimizer = OptimizerConfig::AdamW(AdamConfig::default())

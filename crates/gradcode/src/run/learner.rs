@@ -8,7 +8,7 @@ use coco::{Dataset, Labels};
 use learner::convex::ConvexProblem;
 use learner::mlp::Mlp;
 use learner::{Learner, LearnerError};
-use torch_models::TorchConfig;
+use torch_models::{ImageConfig, ModelConfig, TorchConfig};
 
 use crate::config::Config;
 use crate::config::settings::CocoPaths;
@@ -38,26 +38,42 @@ pub fn build_learner(
             "a model that is neither convex nor a network",
         ));
     };
+    let torch = torch_config(config, local_rank, threads)?;
+    from_images(config, model, torch)
+}
+
+/// What every learner over libtorch is made from.
+fn torch_config(config: &Config, local_rank: usize, threads: usize) -> Outcome<TorchConfig> {
     let device = torch_models::device(&config.compute.device, local_rank)
         .map_err(|error| Failure::environment("choose a device", &error))?;
-    let open = |paths| open(paths, config.labels());
-    let train = open(config.training_data()?)?;
-    let validation = config.data.validation.as_ref().map(open).transpose()?;
-    let torch = TorchConfig {
-        model,
-        classes: config.model.classes.map(|classes| classes as usize),
+    Ok(TorchConfig {
         partitions: config.partitions,
         batch: config.data.batch as usize,
         seed: config.seed,
         device,
         threads,
+        loader_threads: config.data.loader_threads,
+        evaluation_samples: config.evaluation.images,
+        weights: config.model.weights.clone(),
+    })
+}
+
+fn from_images(
+    config: &Config,
+    model: ModelConfig,
+    torch: TorchConfig,
+) -> Outcome<Box<dyn Learner>> {
+    let open = |paths| open(paths, config.labels());
+    let train = open(config.training_data()?)?;
+    let validation = config.data.validation.as_ref().map(open).transpose()?;
+    let images = ImageConfig {
+        model,
+        classes: config.model.classes.map(|classes| classes as usize),
         augment: config.data.augment,
         cache_bytes: config.data.cache_mb << 20,
-        loader_threads: config.data.loader_threads,
-        evaluation_images: config.evaluation.images,
-        weights: config.model.weights.clone(),
+        torch,
     };
-    torch_models::build(&torch, train, validation).map_err(|error| failure(&error))
+    torch_models::build(&images, train, validation).map_err(|error| failure(&error))
 }
 
 /// What turns the learner's gradients into messages, as `config` compresses them. `rebuild` makes

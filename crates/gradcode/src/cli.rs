@@ -92,6 +92,40 @@ impl ExperimentArgs {
     }
 }
 
+/// What a run starts from.
+#[derive(Args, Clone, Debug)]
+pub struct InitArgs {
+    /// Start from this safetensors or torch.save file (model.weights).
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<String>,
+    /// Layers that tell classes apart start anew where the file has other classes
+    /// (model.ignore_head).
+    #[arg(long)]
+    pub init_ignore_head: bool,
+    /// Tensors that the file lacks start anew (model.partial_weights).
+    #[arg(long)]
+    pub init_partial: bool,
+}
+
+impl InitArgs {
+    /// The keys that these arguments are short for.
+    fn set(&self) -> impl Iterator<Item = String> {
+        let file = self.init.as_ref();
+        let flags = [
+            ("model.ignore_head=true", self.init_ignore_head),
+            ("model.partial_weights=true", self.init_partial),
+        ];
+        file.map(|file| format!("model.weights={}", toml::Value::String(file.clone())))
+            .into_iter()
+            .chain(
+                flags
+                    .into_iter()
+                    .filter(|(_, set)| *set)
+                    .map(|(key, _)| key.to_owned()),
+            )
+    }
+}
+
 /// How a run is continued, and when it is broken off.
 #[derive(Args, Clone, Debug)]
 pub struct KeepingArgs {
@@ -126,6 +160,7 @@ Examples:
   srun gradcode train exp.toml --cluster configs/clusters/slurm-cpu.toml
   mpirun -n 5 gradcode train exp.toml --set optimizer.learning_rate=0.01 --out runs/slow
   mpirun -n 5 gradcode train exp.toml --resume auto --max-walltime 3h50m    again and again until done
+  mpirun -n 5 gradcode train exp.toml --init coco.pth --init-ignore-head    fine-tune on other classes
 
 More ranks than cores: mpirun --oversubscribe --bind-to none, and OMP_NUM_THREADS=1.")]
 pub struct TrainArgs {
@@ -137,6 +172,8 @@ pub struct TrainArgs {
     /// Replace an existing run.
     #[arg(long)]
     pub overwrite: bool,
+    #[command(flatten)]
+    pub init: InitArgs,
     #[command(flatten)]
     pub keeping: KeepingArgs,
     /// Load everything, print settings and plan, and stop before the first iteration.
@@ -150,11 +187,13 @@ pub struct TrainArgs {
 impl TrainArgs {
     /// The layers to load; `worker_ranks` is the default number of workers.
     pub fn sources(&self, worker_ranks: usize) -> Sources {
-        Sources {
+        let mut sources = Sources {
             out: self.out.clone(),
             worker_ranks: Some(worker_ranks),
             ..self.experiment.sources()
-        }
+        };
+        sources.set.extend(self.init.set());
+        sources
     }
 }
 
@@ -194,6 +233,8 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub overwrite: bool,
     #[command(flatten)]
+    pub init: InitArgs,
+    #[command(flatten)]
     pub keeping: KeepingArgs,
     /// Load everything, print settings and plan, and stop before the first iteration.
     #[arg(long)]
@@ -215,10 +256,12 @@ impl SimulateArgs {
 
     /// The layers to load.
     pub fn sources(&self) -> Sources {
-        Sources {
+        let mut sources = Sources {
             out: self.out.clone(),
             ..self.experiment.sources()
-        }
+        };
+        sources.set.extend(self.init.set());
+        sources
     }
 }
 
@@ -499,5 +542,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn init_is_short_for_keys_of_the_model() {
+        let words = "gradcode simulate exp.toml --init 2026.pth --init-ignore-head --out runs/x";
+        let Command::Simulate(args) = Cli::parse_from(words.split(' ')).command else {
+            panic!("another command");
+        };
+        let set = args.sources().set;
+        assert_eq!(
+            set,
+            ["model.weights=\"2026.pth\"", "model.ignore_head=true"]
+        );
     }
 }

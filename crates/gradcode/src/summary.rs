@@ -29,7 +29,8 @@ pub fn before_run(config: &Config, plan: &Plan, model: &Description, place: &str
         ("seed", config.seed.to_string()),
         ("directory", config.out.display().to_string()),
     ];
-    for (name, value) in rows {
+    let start = model.start.iter().map(|start| ("start", start.clone()));
+    for (name, value) in rows.into_iter().chain(start) {
         eprintln!("{name:>12}  {value}");
     }
     eprintln!("{plan}");

@@ -410,6 +410,7 @@ impl Learner for ConvexProblem {
                 batch => batch,
             },
             device: "cpu".to_owned(),
+            start: None,
             slots: vec![Slot {
                 name: "weight".to_owned(),
                 offset: 0,

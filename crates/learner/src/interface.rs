@@ -125,6 +125,9 @@ pub struct Description {
     pub batch: usize,
     /// Where it computes: `cpu`, `cuda:0`.
     pub device: String,
+    /// What was taken from which file, where the initial parameters do not all come from the seed.
+    #[serde(default)]
+    pub start: Option<String>,
     /// What lies where in the flat vectors, ascending and without gaps.
     pub slots: Vec<Slot>,
 }

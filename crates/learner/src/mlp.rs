@@ -370,6 +370,7 @@ impl Learner for Mlp {
                 batch => batch,
             },
             device: "cpu".to_owned(),
+            start: None,
             slots: slots.to_vec(),
         }
     }

@@ -19,6 +19,7 @@ use crate::models::cnn::Cnn;
 use crate::models::ssdlite::SsdLite;
 use crate::models::tiny_ssd::TinySsd;
 use crate::store::Store;
+use crate::weights::Tolerance;
 
 /// A network and its size. `side` is the side of the square input in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +142,10 @@ pub struct TorchConfig {
     pub loader_threads: usize,
     /// Held-out samples per evaluation; 0 for all.
     pub evaluation_samples: usize,
-    /// A file of parameters to start from, under PyTorch's names.
+    /// A weights file to start from; see [`crate::weights::load`].
     pub weights: Option<PathBuf>,
+    /// How it may differ from the model.
+    pub tolerance: Tolerance,
 }
 
 impl Default for TorchConfig {
@@ -156,6 +159,7 @@ impl Default for TorchConfig {
             loader_threads: 1,
             evaluation_samples: 0,
             weights: None,
+            tolerance: Tolerance::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::error::TorchError;
 use crate::flat::Flat;
 use crate::source::Source;
 use crate::store::{Buffer, Store};
-use crate::weights;
+use crate::weights::{self, Loaded};
 
 /// What is computed from samples.
 ///
@@ -123,6 +123,8 @@ pub struct TorchLearner<T: Task> {
     device: Device,
     threads: i32,
     buffers: Vec<Buffer>,
+    /// What the weights file gave.
+    start: Option<Loaded>,
 }
 
 impl<T: Task> TorchLearner<T> {
@@ -142,8 +144,15 @@ impl<T: Task> TorchLearner<T> {
         let (parameters, mut buffers) = store.into_parts();
         let flat = Flat::new(parameters, config.device)?;
         let mut initial = flat.initial_parameters(config.seed);
+        let mut start = None;
         if let Some(path) = &config.weights {
-            weights::load(path, flat.slots(), &mut initial, &mut buffers)?;
+            start = Some(weights::load(
+                path,
+                flat.slots(),
+                &mut initial,
+                &mut buffers,
+                config.tolerance,
+            )?);
         }
         let mut learner = Self {
             task,
@@ -159,6 +168,7 @@ impl<T: Task> TorchLearner<T> {
             device: config.device,
             threads: config.threads.max(1) as i32,
             buffers,
+            start,
         };
         learner.flat.set_parameters(&learner.initial)?;
         Ok(learner)
@@ -363,6 +373,7 @@ impl<T: Task> Learner for TorchLearner<T> {
                 .map_or(0, |set| set.len().min(self.evaluation_samples)),
             batch: self.data.batch(),
             device: device::name(self.device),
+            start: self.start.as_ref().map(ToString::to_string),
             slots: self
                 .flat
                 .slots()

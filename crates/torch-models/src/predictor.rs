@@ -13,7 +13,7 @@ use crate::images::assemble;
 use crate::layers::Mode;
 use crate::single_shot::SingleShot;
 use crate::store::Store;
-use crate::weights;
+use crate::weights::{self, Tolerance};
 
 /// One object found in an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,17 +63,8 @@ impl Predictor {
         let (parameters, mut buffers) = store.into_parts();
         let mut flat = Flat::new(parameters, device)?;
         let mut values = flat.initial_parameters(0);
-        let needed = flat.slots().len() + buffers.len();
-        let filled = weights::load(weights, flat.slots(), &mut values, &mut buffers)?;
-        if filled < needed {
-            return Err(TorchError::Weights {
-                path: weights.to_owned(),
-                reason: format!(
-                    "it has {filled} of the {needed} tensors of {} with {classes} classes",
-                    model.name()
-                ),
-            });
-        }
+        let tolerance = Tolerance::default();
+        weights::load(weights, flat.slots(), &mut values, &mut buffers, tolerance)?;
         flat.set_parameters(&values)?;
         Ok(Self {
             network,

@@ -71,6 +71,21 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("model.kind = \"{kind}\""),
         ),
         (
+            "model.weights",
+            !config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "model.ignore_head",
+            config.model.weights.is_none(),
+            "no model.weights".to_owned(),
+        ),
+        (
+            "model.partial_weights",
+            config.model.weights.is_none(),
+            "no model.weights".to_owned(),
+        ),
+        (
             "model.classes",
             !config.model.architecture.needs_files(),
             format!("model.kind = \"{kind}\""),

@@ -78,7 +78,7 @@ macro_rules! section {
 section! {
     /// `[model]`: what is trained.
     ModelLayer at "model" {
-        kind: ModelKind, width: u32, side: u32, norm: Norm, weights: String, classes: u32, labels: Labels, dimension: usize, l2: f64,
+        kind: ModelKind, width: u32, side: u32, norm: Norm, weights: String, ignore_head: bool, partial_weights: bool, classes: u32, labels: Labels, dimension: usize, l2: f64,
         hidden: usize, loss: Loss,
     }
 }

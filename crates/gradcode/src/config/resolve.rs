@@ -245,6 +245,12 @@ fn model(merged: &Merged, layer: &Layer) -> Result<Model, ConfigError> {
         classes: section.classes,
         labels: merged.need("model.labels", section.labels, DEFAULTED)?,
         weights: section.weights.as_ref().map(PathBuf::from),
+        ignore_head: merged.need("model.ignore_head", section.ignore_head, DEFAULTED)?,
+        partial_weights: merged.need(
+            "model.partial_weights",
+            section.partial_weights,
+            DEFAULTED,
+        )?,
         l2: merged.need("model.l2", section.l2, DEFAULTED)?,
         planned_dimension: section.dimension.filter(|_| architecture.needs_files()),
     })

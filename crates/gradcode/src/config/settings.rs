@@ -79,8 +79,12 @@ pub struct Model {
     pub labels: Labels,
     /// Coordinates to plan for where the model cannot be asked; the convex models have their own.
     pub planned_dimension: Option<usize>,
-    /// Safetensors file to start from.
+    /// Weights file to start from.
     pub weights: Option<PathBuf>,
+    /// The layers that tell classes apart start anew where that file does not fit them.
+    pub ignore_head: bool,
+    /// Whatever that file lacks starts anew.
+    pub partial_weights: bool,
     /// Convex models: coefficient of the l2 penalty.
     pub l2: f64,
 }
@@ -485,6 +489,8 @@ impl Model {
             labels: Some(self.labels),
             dimension: self.planned_dimension,
             weights: self.weights.as_deref().map(text),
+            ignore_head: Some(self.ignore_head),
+            partial_weights: Some(self.partial_weights),
             l2: Some(self.l2),
             ..ModelLayer::default()
         };

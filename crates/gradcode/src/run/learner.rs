@@ -8,6 +8,7 @@ use coco::{Dataset, Labels};
 use learner::convex::ConvexProblem;
 use learner::mlp::Mlp;
 use learner::{Learner, LearnerError};
+use torch_models::weights::Tolerance;
 use torch_models::{ImageConfig, ModelConfig, TorchConfig};
 
 use crate::config::Config;
@@ -55,6 +56,10 @@ fn torch_config(config: &Config, local_rank: usize, threads: usize) -> Outcome<T
         loader_threads: config.data.loader_threads,
         evaluation_samples: config.evaluation.images,
         weights: config.model.weights.clone(),
+        tolerance: Tolerance {
+            ignore_head: config.model.ignore_head,
+            partial: config.model.partial_weights,
+        },
     })
 }
 

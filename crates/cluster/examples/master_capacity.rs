@@ -202,6 +202,7 @@ fn measure(
             base: 1e-3,
             shape: ScheduleShape::Constant,
             warmup: 0,
+            end: 0.0,
         },
         clip_norm: 0.0,
         evaluate_every: Every::Never,

@@ -246,6 +246,7 @@ mod tests {
             base: 0.5,
             shape,
             warmup: 0,
+            end: 0.0,
         };
         Memories::new(ErrorFeedback { on_straggling }, schedule, 4)
     }

@@ -285,6 +285,7 @@ fn settings(rounds: u64, deadline: f64) -> Settings {
             base: 1.0,
             shape: ScheduleShape::Constant,
             warmup: 0,
+            end: 0.0,
         },
         downlink: Downlink::F32,
         clip_norm: 0.0,

@@ -13,11 +13,13 @@
 //! [`Second::Track`].
 
 mod adam;
+mod groups;
 mod norm;
 mod schedule;
 mod sgd;
 
 pub use adam::{Adam, WeightDecay};
+pub use groups::DecayGroups;
 pub use norm::{clip_scale, gradient_norm};
 pub use schedule::{Schedule, ScheduleShape, learning_rate};
 pub use sgd::Sgd;
@@ -186,19 +188,27 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// The optimizer for `dimension` parameters, at step 0.
+    /// The optimizer for `dimension` parameters, at step 0; weight decay acts on all of them.
     ///
     /// # Errors
     /// [`OptimizerError::OutOfRange`].
     pub fn build(&self, dimension: usize) -> Result<Box<dyn Optimizer>, OptimizerError> {
+        self.build_grouped(DecayGroups::all(dimension))
+    }
+
+    /// The optimizer for the parameters of `groups`, at step 0.
+    ///
+    /// # Errors
+    /// [`OptimizerError::OutOfRange`].
+    pub fn build_grouped(&self, groups: DecayGroups) -> Result<Box<dyn Optimizer>, OptimizerError> {
         Ok(match *self {
             Self::Sgd {
                 momentum,
                 nesterov,
                 weight_decay,
-            } => Box::new(Sgd::new(dimension, momentum, nesterov, weight_decay)?),
-            Self::Adam(config) => Box::new(Adam::new(dimension, config, WeightDecay::Penalty)?),
-            Self::AdamW(config) => Box::new(Adam::new(dimension, config, WeightDecay::Decoupled)?),
+            } => Box::new(Sgd::new(groups, momentum, nesterov, weight_decay)?),
+            Self::Adam(config) => Box::new(Adam::new(groups, config, WeightDecay::Penalty)?),
+            Self::AdamW(config) => Box::new(Adam::new(groups, config, WeightDecay::Decoupled)?),
         })
     }
 }

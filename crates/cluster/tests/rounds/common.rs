@@ -139,6 +139,7 @@ pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
             base: 0.05,
             shape: ScheduleShape::Constant,
             warmup: 0,
+            end: 0.0,
         },
         clip_norm: 0.0,
         evaluate_every: Every::Never,

@@ -305,6 +305,7 @@ fn unbiased_noisy_gradients_converge_under_the_bound() {
         base: 1.0 / lambda,
         shape: ScheduleShape::InverseTime,
         warmup: 0,
+        end: 0.0,
     };
     let (mut largest, mut error) = (0.0f64, 0.0);
     for run in 0..RUNS {

@@ -1,8 +1,8 @@
 //! Adam and AdamW, single and two-track.
 
 use super::{
-    AdamConfig, Optimizer, OptimizerError, OptimizerState, Second, check_lengths, checked_vectors,
-    in_range,
+    AdamConfig, DecayGroups, Optimizer, OptimizerError, OptimizerState, Second, check_lengths,
+    checked_vectors, in_range,
 };
 
 /// Where Adam's weight decay acts.
@@ -26,19 +26,20 @@ pub enum WeightDecay {
 pub struct Adam {
     config: AdamConfig,
     decay: WeightDecay,
+    groups: DecayGroups,
     first: Vec<f32>,
     second: Vec<f32>,
     step: u64,
 }
 
 impl Adam {
-    /// Adam for `dimension` parameters.
+    /// Adam for the parameters of `groups`.
     ///
     /// # Errors
     /// [`OptimizerError::OutOfRange`] unless both betas are in [0, 1), epsilon is positive and the
     /// weight decay at least 0.
     pub fn new(
-        dimension: usize,
+        groups: DecayGroups,
         config: AdamConfig,
         decay: WeightDecay,
     ) -> Result<Self, OptimizerError> {
@@ -61,8 +62,9 @@ impl Adam {
         Ok(Self {
             config,
             decay,
-            first: vec![0.0; dimension],
-            second: vec![0.0; dimension],
+            first: vec![0.0; groups.dimension()],
+            second: vec![0.0; groups.dimension()],
+            groups,
             step: 0,
         })
     }
@@ -93,6 +95,17 @@ struct Coefficients {
     shrink: f32,
     /// The weight decay when a penalty, else 0.
     penalty: f32,
+}
+
+impl Coefficients {
+    /// The same step where weight decay does not act.
+    fn without_decay(self) -> Self {
+        Self {
+            shrink: 1.0,
+            penalty: 0.0,
+            ..self
+        }
+    }
 }
 
 /// One element: `g` enters the first moment, `h` the second.
@@ -139,27 +152,31 @@ impl Optimizer for Adam {
                 WeightDecay::Penalty => self.config.weight_decay,
             },
         };
-        let elements = parameters
-            .iter_mut()
-            .zip(&mut self.first)
-            .zip(&mut self.second)
-            .zip(gradient);
-        match second {
-            Second::Same => {
-                for (((x, chi), nu), g) in elements {
-                    let g = c.scale * g;
-                    update(&c, x, chi, nu, g, g);
+        for (span, decays) in self.groups.spans() {
+            let c = if decays { c } else { c.without_decay() };
+            let gradient = &gradient[span.clone()];
+            let elements = parameters[span.clone()]
+                .iter_mut()
+                .zip(&mut self.first[span.clone()])
+                .zip(&mut self.second[span.clone()])
+                .zip(gradient);
+            match second {
+                Second::Same => {
+                    for (((x, chi), nu), g) in elements {
+                        let g = c.scale * g;
+                        update(&c, x, chi, nu, g, g);
+                    }
                 }
-            }
-            Second::Scaled(kappa) => {
-                for (((x, chi), nu), g) in elements {
-                    let g = c.scale * g;
-                    update(&c, x, chi, nu, g, kappa * g);
+                Second::Scaled(kappa) => {
+                    for (((x, chi), nu), g) in elements {
+                        let g = c.scale * g;
+                        update(&c, x, chi, nu, g, kappa * g);
+                    }
                 }
-            }
-            Second::Track(track) => {
-                for ((((x, chi), nu), g), h) in elements.zip(track) {
-                    update(&c, x, chi, nu, c.scale * g, c.scale * h);
+                Second::Track(track) => {
+                    for ((((x, chi), nu), g), h) in elements.zip(&track[span]) {
+                        update(&c, x, chi, nu, c.scale * g, c.scale * h);
+                    }
                 }
             }
         }

@@ -1,13 +1,14 @@
 //! Stochastic gradient descent with momentum and weight decay.
 
 use super::{
-    Optimizer, OptimizerError, OptimizerState, Second, check_lengths, checked_vectors, in_range,
+    DecayGroups, Optimizer, OptimizerError, OptimizerState, Second, check_lengths, checked_vectors,
+    in_range,
 };
 
 /// SGD with PyTorch's momentum convention (no dampening).
 #[derive(Clone, Debug)]
 pub struct Sgd {
-    dimension: usize,
+    groups: DecayGroups,
     momentum: f32,
     nesterov: bool,
     weight_decay: f32,
@@ -16,13 +17,13 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// SGD for `dimension` parameters. With momentum 0 no buffer is kept.
+    /// SGD for the parameters of `groups`. With momentum 0 no buffer is kept.
     ///
     /// # Errors
     /// [`OptimizerError::OutOfRange`] unless momentum is in [0, 1), weight decay is at least 0, and
     /// Nesterov comes with momentum.
     pub fn new(
-        dimension: usize,
+        groups: DecayGroups,
         momentum: f32,
         nesterov: bool,
         weight_decay: f32,
@@ -45,12 +46,17 @@ impl Sgd {
             !nesterov || momentum > 0.0,
             "momentum > 0 with nesterov",
         )?;
+        let dimension = if momentum > 0.0 {
+            groups.dimension()
+        } else {
+            0
+        };
         Ok(Self {
-            dimension,
+            groups,
             momentum,
             nesterov,
             weight_decay,
-            buffer: vec![0.0; if momentum > 0.0 { dimension } else { 0 }],
+            buffer: vec![0.0; dimension],
             step: 0,
         })
     }
@@ -65,23 +71,29 @@ impl Optimizer for Sgd {
         second: Second<'_>,
         learning_rate: f32,
     ) {
-        check_lengths(self.dimension, parameters, gradient, &second);
-        let (momentum, decay) = (self.momentum, self.weight_decay);
+        check_lengths(self.groups.dimension(), parameters, gradient, &second);
+        let momentum = self.momentum;
         self.step += 1;
-        if self.buffer.is_empty() {
-            for (x, g) in parameters.iter_mut().zip(gradient) {
-                *x -= learning_rate * (scale * g + decay * *x);
-            }
-        } else if self.nesterov {
-            for ((x, g), b) in parameters.iter_mut().zip(gradient).zip(&mut self.buffer) {
-                let g = scale * g + decay * *x;
-                *b = momentum * *b + g;
-                *x -= learning_rate * (g + momentum * *b);
-            }
-        } else {
-            for ((x, g), b) in parameters.iter_mut().zip(gradient).zip(&mut self.buffer) {
-                *b = momentum * *b + (scale * g + decay * *x);
-                *x -= learning_rate * *b;
+        for (span, decays) in self.groups.spans() {
+            let decay = if decays { self.weight_decay } else { 0.0 };
+            let elements = parameters[span.clone()]
+                .iter_mut()
+                .zip(&gradient[span.clone()]);
+            if self.buffer.is_empty() {
+                for (x, g) in elements {
+                    *x -= learning_rate * (scale * g + decay * *x);
+                }
+            } else if self.nesterov {
+                for ((x, g), b) in elements.zip(&mut self.buffer[span]) {
+                    let g = scale * g + decay * *x;
+                    *b = momentum * *b + g;
+                    *x -= learning_rate * (g + momentum * *b);
+                }
+            } else {
+                for ((x, g), b) in elements.zip(&mut self.buffer[span]) {
+                    *b = momentum * *b + (scale * g + decay * *x);
+                    *x -= learning_rate * *b;
+                }
             }
         }
     }
@@ -106,9 +118,9 @@ impl Optimizer for Sgd {
     fn restore(&mut self, state: OptimizerState) -> Result<(), OptimizerError> {
         let step = state.step;
         if self.buffer.is_empty() {
-            checked_vectors(state, "sgd", [], self.dimension)?;
+            checked_vectors(state, "sgd", [], self.groups.dimension())?;
         } else {
-            let [buffer] = checked_vectors(state, "sgd", ["momentum"], self.dimension)?;
+            let [buffer] = checked_vectors(state, "sgd", ["momentum"], self.groups.dimension())?;
             self.buffer = buffer;
         }
         self.step = step;

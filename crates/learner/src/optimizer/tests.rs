@@ -125,6 +125,7 @@ fn schedules_have_their_shapes() {
             base: 2.0,
             shape,
             warmup,
+            end: 0.0,
         };
         f64::from(learning_rate(&schedule, t, 110))
     };
@@ -145,6 +146,66 @@ fn schedules_have_their_shapes() {
     assert!(rate(ScheduleShape::Cosine, 10, 500).abs() < 1e-7);
     assert_eq!(rate(ScheduleShape::InverseTime, 0, 3), 0.5);
     assert_eq!(rate(ScheduleShape::InverseSqrt, 0, 3), 1.0);
+}
+
+#[test]
+fn a_cosine_can_end_above_zero() {
+    let schedule = Schedule {
+        base: 2.0,
+        shape: ScheduleShape::Cosine,
+        warmup: 10,
+        end: 0.5,
+    };
+    for (t, expected) in [(9, 2.0), (10, 2.0), (60, 1.25), (110, 0.5), (500, 0.5)] {
+        assert!(
+            (learning_rate(&schedule, t, 110) - expected).abs() < 1e-6,
+            "{t}"
+        );
+    }
+}
+
+/// Coordinates without decay move as with an optimizer that has none, the others as with one that
+/// has it everywhere.
+#[test]
+fn weight_decay_acts_on_its_groups_alone() {
+    let Fixture {
+        start, gradients, ..
+    } = fixture();
+    let len = start.len();
+    let groups = DecayGroups::only(len, &[0..2, 3..len - 1]);
+    let decayed = |i: usize| i < 2 || (3..len - 1).contains(&i);
+    let adam = |weight_decay| AdamConfig {
+        weight_decay,
+        ..AdamConfig::default()
+    };
+    let sgd = |weight_decay, momentum, nesterov| OptimizerConfig::Sgd {
+        momentum,
+        nesterov,
+        weight_decay,
+    };
+    for [with, without] in [
+        [0.3, 0.0].map(|decay| OptimizerConfig::AdamW(adam(decay))),
+        [0.3, 0.0].map(|decay| OptimizerConfig::Adam(adam(decay))),
+        [0.3, 0.0].map(|decay| sgd(decay, 0.0, false)),
+        [0.3, 0.0].map(|decay| sgd(decay, 0.9, false)),
+        [0.3, 0.0].map(|decay| sgd(decay, 0.9, true)),
+    ] {
+        let path = |mut optimizer: Box<dyn Optimizer>| {
+            let mut x = start.clone();
+            for gradient in &gradients {
+                optimizer.step(&mut x, gradient, Second::Scaled(0.5), 0.01);
+            }
+            x
+        };
+        let all = path(with.build(len).unwrap());
+        let none = path(without.build(len).unwrap());
+        let some = path(with.build_grouped(groups.clone()).unwrap());
+        for i in 0..len {
+            let expected = if decayed(i) { all[i] } else { none[i] };
+            assert_eq!(some[i].to_bits(), expected.to_bits(), "{with:?} {i}");
+        }
+        assert_ne!(all, none);
+    }
 }
 
 #[test]

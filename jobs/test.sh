@@ -27,6 +27,8 @@ stage "format" cargo fmt --check
 stage "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
 . jobs/mpi-env.sh
 stage "tests" cargo test --workspace --quiet --no-fail-fast
+stage "byte-pair encoding" cargo test --quiet -p tokens --features bpe
+stage "lints of byte-pair encoding" cargo clippy -p gradcode --features bpe --quiet -- -D warnings
 stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 stage "slurm" jobs/slurm-test.sh
 printf '== all stages: %d s\n' $((SECONDS - started))

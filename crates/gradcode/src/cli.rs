@@ -435,6 +435,45 @@ pub enum DataCommand {
     Synth(SynthArgs),
     /// Read a COCO-format set completely and say what is wrong with it.
     Check(CheckArgs),
+    /// Turn text files into the token files that language models learn from.
+    Tokenize(TokenizeArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  gradcode data tokenize /usr/share/common-licenses --out data/licences
+  gradcode data tokenize books/*.txt --out data/books --vocabulary vocab.json --merges merges.txt
+
+Writes train.bin and val.bin (16-bit little-endian tokens, as nanoGPT reads them), and beside each a JSON
+file that says what its numbers mean. Every file is a document; the last documents are held out. Without a
+tokenizer every byte is a token. The tokenizers of GPT-2 and its kin need a program that was built with
+`cargo build --release --features bpe`.")]
+pub struct TokenizeArgs {
+    /// Text files, and directories with everything below them.
+    #[arg(value_name = "TEXT", required = true)]
+    pub texts: Vec<PathBuf>,
+    /// Directory to write to.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Share of the text that is held out, at least 0 and below 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    pub validation_share: f64,
+    /// A byte-pair encoding in one file, tokenizer.json.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["vocabulary", "merges"])]
+    pub tokenizer: Option<PathBuf>,
+    /// A byte-pair encoding in two files: vocab.json ..
+    #[arg(long, value_name = "FILE", requires = "merges")]
+    pub vocabulary: Option<PathBuf>,
+    /// .. and merges.txt
+    #[arg(long, value_name = "FILE", requires = "vocabulary")]
+    pub merges: Option<PathBuf>,
+    /// Replace token files that are there.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Clone, Debug)]

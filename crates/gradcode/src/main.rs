@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Detect(args) => commands::detect::run(&args),
         Command::Data(DataCommand::Synth(args)) => commands::data::synth(&args),
         Command::Data(DataCommand::Check(args)) => commands::data::check(&args),
+        Command::Data(DataCommand::Tokenize(args)) => commands::tokenize::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Config(ConfigCommand::Default) => commands::config::default(),
         Command::Config(ConfigCommand::Check(args)) => commands::config::check(&args),

@@ -526,6 +526,40 @@ fn every_committed_configuration_is_valid() {
     }
 }
 
+#[test]
+fn text_becomes_token_files_once() {
+    let scratch = Scratch::new();
+    for (name, text) in [("a", "one\n"), ("b", "two\n"), ("c", "three\n")] {
+        scratch.file(name, text);
+    }
+    let texts = ["a", "b", "c"].map(|name| scratch.path(name));
+    let out = scratch.path("tokens");
+    let mut arguments = vec!["data", "tokenize", "--out", &out, "--json"];
+    arguments.extend(texts.iter().map(String::as_str));
+    let object = json(&arguments);
+    assert_eq!(
+        (&object["train_tokens"], &object["validation_tokens"]),
+        (&Value::from(10), &Value::from(7))
+    );
+    assert_eq!(object["vocabulary"], 256);
+    let again = failure(USAGE, &arguments);
+    assert!(again.contains("--overwrite"), "{again}");
+    arguments.push("--overwrite");
+    assert_eq!(json(&arguments), object);
+
+    let train = format!("data.train_tokens={}", object["train"].as_str().unwrap());
+    let plan = |set: &[&str]| {
+        let mut arguments = vec!["plan", "configs/nano-gpt.toml", "--json", "--set", &train];
+        arguments.extend(set.iter().flat_map(|set| ["--set", set]));
+        json(&arguments)["dimension"].clone()
+    };
+    assert_eq!(plan(&[]), 120_576);
+    assert_eq!(plan(&["model.vocab=50257"]), 120_576 + 64 * (50_257 - 256));
+    let missing = scratch.path("nowhere");
+    let error = failure(30, &["data", "tokenize", &missing, "--out", &out]);
+    assert!(error.contains("nowhere"), "{error}");
+}
+
 /// The paper's setting can be planned without its 19 GB of images.
 #[test]
 fn the_coco_experiment_is_planned_without_data() {

@@ -1,15 +1,15 @@
-//! Detectors and a classifier over libtorch, as [`learner::Learner`]s.
+//! Detectors, classifiers and a language model over libtorch, as [`learner::Learner`]s.
 //!
 //! From the bottom up:
 //!
 //! 1. [`store`], [`init`], [`flat`]: a model's tensors under PyTorch's names, their seeded start,
 //!    and the two flat vectors (parameters, gradients) that all of them are views of.
 //! 2. [`layers`] and [`models`]: TinySSD, SSDLite320-MobileNetV3-Large and ResNet-18 and -50 as in
-//!    torchvision, a CNN.
+//!    torchvision, GPT-2 as in Hugging Face's transformers, a CNN.
 //! 3. [`detection`]: default boxes, matching, box codes, the loss as a sum over images, NMS.
 //! 4. [`source`], [`data`]: where samples come from, and minibatches read beside the compute;
-//!    [`images`], [`augment`]: images as tensors, changed at random.
-//! 5. [`detector`], [`classifier`]: what is learned and measured; [`engine`]: the learner itself,
+//!    [`images`], [`augment`]: images as tensors, changed at random; [`token_windows`]: text.
+//! 5. [`detector`], [`classifier`], [`language_model`]: what is learned and measured; [`engine`]: the learner itself,
 //!    which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
 //!    [`Predictor`]: a trained detector on images of any kind.
 //! 6. [`device`](mod@device): the CPU, or CUDA loaded at run time.
@@ -59,12 +59,14 @@ mod error;
 pub mod flat;
 pub mod images;
 pub mod init;
+pub mod language_model;
 pub mod layers;
 pub mod models;
 mod predictor;
 mod single_shot;
 pub mod source;
 pub mod store;
+pub mod token_windows;
 pub mod weights;
 
 pub use config::{ImageConfig, ModelConfig, TorchConfig, build};

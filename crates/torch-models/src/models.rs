@@ -1,6 +1,7 @@
 //! The networks. They know tensors only: no data, no loss.
 
 pub mod cnn;
+pub mod gpt2;
 pub mod mobilenet_v3;
 pub mod resnet;
 pub mod ssdlite;

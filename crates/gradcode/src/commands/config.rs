@@ -30,7 +30,10 @@ pub fn check(args: &ConfigCheckArgs) -> Outcome {
     let resolved = load(&args.experiment.sources())?;
     let config = &resolved.config;
     if config.model.architecture.needs_files() {
-        config.training_data()?;
+        match config.model.architecture.sees_images() {
+            true => config.training_data().map(|_| ())?,
+            false => config.training_tokens().map(|_| ())?,
+        }
     }
     // The straggle probabilities are part of the check, even where the model's size is not known yet.
     lateness::check(config)?;

@@ -8,6 +8,7 @@ pub mod detect;
 pub mod doctor;
 pub mod plan;
 pub mod simulate;
+pub mod tokenize;
 pub mod train;
 
 use crate::config::{Resolved, Sources};

@@ -7,7 +7,7 @@ mod straggler;
 
 use super::error::ConfigError;
 use super::resolve::Merged;
-use super::settings::{Architecture, Config};
+use super::settings::{Architecture, Config, Gpt2};
 use super::values::{Every, Norm, OptimizerKind, SchemeKind};
 
 type Checked = Result<(), ConfigError>;
@@ -213,6 +213,7 @@ fn model_and_data(config: &Config, merged: &Merged) -> Checked {
             )?;
             enough_samples(config, merged)
         }
+        Architecture::Gpt2(sizes) => gpt2(sizes, merged),
         Architecture::Mlp { hidden, .. } => {
             require(merged, "model.hidden", hidden >= 1, "needs at least 1")?;
             if data.train.is_some() {
@@ -221,6 +222,34 @@ fn model_and_data(config: &Config, merged: &Merged) -> Checked {
             enough_samples(config, merged)
         }
     }
+}
+
+fn gpt2(sizes: Gpt2, merged: &Merged) -> Checked {
+    for (key, value, most) in [
+        ("model.layers", sizes.layers, 1000),
+        ("model.heads", sizes.heads, 1000),
+        ("model.width", sizes.width, 1 << 16),
+        ("model.context", sizes.context, 1 << 20),
+        (
+            "model.vocab",
+            sizes.vocab.unwrap_or(1),
+            tokens::LARGEST_VOCABULARY,
+        ),
+    ] {
+        let valid = format!("must be from 1 to {most}");
+        require(merged, key, (1..=most).contains(&value), &valid)?;
+    }
+    if !sizes.width.is_multiple_of(sizes.heads) {
+        return Err(merged.conflict(
+            "model.width",
+            "model.heads",
+            format!(
+                "{} heads do not divide a width of {}",
+                sizes.heads, sizes.width
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn enough_samples(config: &Config, merged: &Merged) -> Checked {
@@ -281,6 +310,13 @@ fn optimizer(config: &Config, merged: &Merged) -> Checked {
         "optimizer.clip_norm",
         non_negative(optimizer.clip_norm),
         "must be a number, at least 0 (0 = off)",
+    )?;
+    let end = optimizer.final_learning_rate;
+    require(
+        merged,
+        "optimizer.final_learning_rate",
+        non_negative(end) && end <= optimizer.learning_rate,
+        "must be a number from 0 to optimizer.learning_rate",
     )?;
     require(
         merged,

@@ -1,23 +1,26 @@
 //! The configuration in the terms of the other crates.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use cluster::{ErrorFeedback, Fault, FaultKind, Faults, OnStraggling, Phase};
 use gradient_codec::{BucketNorm, OneBitScale, Preset};
 use learner::convex::{ConvexConfig, Objective};
 use learner::mlp::{DigitSource, IdxPaths, MlpConfig, MlpLoss};
-use learner::optimizer::AdamConfig;
-use learner::{OptimizerConfig, ScheduleShape};
+use learner::optimizer::{AdamConfig, DecayGroups, OptimizerError};
+use learner::{Description, Optimizer, OptimizerConfig, ScheduleShape};
 use straggler::{DelayModel, Slowdown, WorkerDelay};
+use tokens::TokenFile;
 use torch_models::ModelConfig;
 use torch_models::layers::NormKind;
+use torch_models::models::gpt2::Gpt2Config;
 
 use super::error::ConfigError;
-use super::settings::{Architecture, CocoPaths, Config, Deadline};
+use super::settings::{Architecture, CocoPaths, Config, Deadline, Gpt2};
 use super::values::{
-    CodecNorm, CodecPreset, DeadlineSeconds, DelayKind, Estimator, Feedback, Inject, InjectedFault,
-    InjectedPhase, Injection, Labels, Loss, Norm, OnDrift, OptimizerKind, Rates, Schedule,
-    TraceOrder,
+    CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, Estimator, Feedback, Inject,
+    InjectedFault, InjectedPhase, Injection, Labels, Loss, Norm, OnDrift, OptimizerKind, Rates,
+    Schedule, TraceOrder,
 };
 
 impl Config {
@@ -37,6 +40,52 @@ impl Config {
                     self.model.architecture.kind()
                 ),
             })
+    }
+
+    /// The token file that a language model learns from.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] when the configuration names none.
+    pub fn training_tokens(&self) -> Result<&Path, ConfigError> {
+        let tokens = self.data.train_tokens.as_deref();
+        tokens.ok_or_else(|| ConfigError::Missing {
+            key: "data.train_tokens".into(),
+            valid: format!(
+                "{} learns from a file of tokens: set data.train_tokens (`gradcode data tokenize` makes one from text)",
+                self.model.architecture.kind()
+            ),
+        })
+    }
+
+    /// Different tokens of a language model: `model.vocab`, else what the JSON beside the training
+    /// tokens says.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] when neither says anything, [`ConfigError::Plan`] for a JSON file that
+    /// cannot be read.
+    pub fn vocabulary(&self) -> Result<u32, ConfigError> {
+        if let Architecture::Gpt2(Gpt2 {
+            vocab: Some(vocabulary),
+            ..
+        }) = self.model.architecture
+        {
+            return Ok(vocabulary);
+        }
+        let path = self.training_tokens()?;
+        let sidecar = TokenFile::read_sidecar(path).map_err(|error| ConfigError::Plan {
+            scheme: self.scheme.kind.to_string(),
+            message: error.to_string(),
+        })?;
+        let missing = || ConfigError::Missing {
+            key: "model.vocab".into(),
+            valid: format!(
+                "the number of different tokens; there is no {} that says it",
+                path.with_extension("json").display()
+            ),
+        };
+        sidecar
+            .map(|sidecar| sidecar.vocabulary)
+            .ok_or_else(missing)
     }
 
     /// The compressor family of all workers.
@@ -151,6 +200,22 @@ impl Config {
         }
     }
 
+    /// The optimizer at the master for the model that `description` is of.
+    ///
+    /// # Errors
+    /// [`OptimizerError`] for a setting out of range.
+    pub fn build_optimizer(
+        &self,
+        description: &Description,
+    ) -> Result<Box<dyn Optimizer>, OptimizerError> {
+        let dimension = description.parameters;
+        self.optimizer_config()
+            .build_grouped(match self.optimizer.decay {
+                Decay::All => DecayGroups::all(dimension),
+                Decay::Matrices => DecayGroups::matrices(dimension, &description.slots),
+            })
+    }
+
     /// The learning rate by iteration.
     pub fn learning_rate_schedule(&self) -> learner::Schedule {
         learner::Schedule {
@@ -162,6 +227,7 @@ impl Config {
                 Schedule::InverseSqrt => ScheduleShape::InverseSqrt,
             },
             warmup: self.optimizer.warmup,
+            end: self.optimizer.final_learning_rate,
         }
     }
 
@@ -194,7 +260,21 @@ impl Config {
         }
     }
 
-    /// The network, for models over libtorch.
+    /// The language model of a vocabulary.
+    pub fn gpt2(&self, vocabulary: u32) -> Option<Gpt2Config> {
+        let Architecture::Gpt2(sizes) = self.model.architecture else {
+            return None;
+        };
+        Some(Gpt2Config {
+            layers: sizes.layers,
+            heads: sizes.heads,
+            width: sizes.width,
+            context: sizes.context,
+            vocabulary,
+        })
+    }
+
+    /// The network, for models that see images.
     pub fn torch_model(&self) -> Option<ModelConfig> {
         match self.model.architecture {
             Architecture::TinySsd { width, side } => Some(ModelConfig::TinySsd { width, side }),
@@ -209,7 +289,8 @@ impl Config {
             Architecture::Cnn { width, side } => Some(ModelConfig::Cnn { width, side }),
             Architecture::LeastSquares { .. }
             | Architecture::LogisticRegression { .. }
-            | Architecture::Mlp { .. } => None,
+            | Architecture::Mlp { .. }
+            | Architecture::Gpt2(_) => None,
         }
     }
 
@@ -412,8 +493,6 @@ fn rates_of(model: &DelayModel) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::from_text;
 

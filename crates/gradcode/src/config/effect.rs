@@ -3,7 +3,7 @@
 use super::layer::Layer;
 use super::origin::Origins;
 use super::settings::Config;
-use super::values::{CodecPreset, DelayKind, Inject, ModelKind, OnDrift, OptimizerKind};
+use super::values::{CodecPreset, DelayKind, Inject, ModelKind, OnDrift, OptimizerKind, Schedule};
 
 /// The keys that only some schemes read, and what `Scheme::options` calls them.
 const SCHEME_OPTIONS: &[(&str, &str)] = &[
@@ -32,6 +32,17 @@ const DRIFT_KEYS: [&str; 5] = [
     "replan.estimator",
 ];
 
+/// The keys that only language models read.
+const LANGUAGE_KEYS: [&str; 7] = [
+    "model.size",
+    "model.layers",
+    "model.heads",
+    "model.context",
+    "model.vocab",
+    "data.train_tokens",
+    "data.validation_tokens",
+];
+
 /// What the user set although this configuration does not look at it.
 pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<String> {
     let kind = config.model.architecture.kind();
@@ -57,12 +68,15 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
     let mut because = vec![
         (
             "model.width",
-            !matches!(kind, ModelKind::TinySsd | ModelKind::Cnn),
+            !matches!(
+                kind,
+                ModelKind::TinySsd | ModelKind::Cnn | ModelKind::Gpt2
+            ),
             format!("model.kind = \"{kind}\""),
         ),
         (
             "model.side",
-            !config.model.architecture.needs_files(),
+            !config.model.architecture.sees_images(),
             format!("model.kind = \"{kind}\""),
         ),
         (
@@ -87,7 +101,7 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
         ),
         (
             "model.classes",
-            !config.model.architecture.needs_files(),
+            !config.model.architecture.sees_images(),
             format!("model.kind = \"{kind}\""),
         ),
         (
@@ -103,12 +117,12 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
         ("model.l2", !convex, format!("model.kind = \"{kind}\"")),
         (
             "model.labels",
-            !config.model.architecture.needs_files(),
+            !config.model.architecture.sees_images(),
             format!("model.kind = \"{kind}\""),
         ),
         (
             "data.train_images",
-            !config.model.architecture.needs_files() && kind != ModelKind::Mlp,
+            !config.model.architecture.sees_images() && kind != ModelKind::Mlp,
             format!("model.kind = \"{kind}\""),
         ),
         (
@@ -175,6 +189,16 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("optimizer.kind = \"{}\"", config.optimizer.kind),
         ),
         (
+            "optimizer.final_learning_rate",
+            config.optimizer.schedule != Schedule::Cosine,
+            format!("optimizer.schedule = \"{}\"", config.optimizer.schedule),
+        ),
+        (
+            "optimizer.decay",
+            config.optimizer.weight_decay == 0.0,
+            "optimizer.weight_decay = 0".to_owned(),
+        ),
+        (
             "straggler.trace",
             config.straggler.model != DelayKind::Trace,
             format!("straggler.model = \"{}\"", config.straggler.model),
@@ -202,6 +226,10 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("straggler.inject = \"{inject}\""),
         ),
     ];
+    because.extend(LANGUAGE_KEYS.map(|key| {
+        let reason = format!("model.kind = \"{kind}\"");
+        (key, kind != ModelKind::Gpt2, reason)
+    }));
     because.extend(DRIFT_KEYS.map(|key| {
         let unwatched = "replan.on_drift = \"never\"".to_owned();
         (key, config.replan.on_drift == OnDrift::Never, unwatched)

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::origin::{Origins, Place};
 use super::values::{
     Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction, DeadlineSeconds,
-    Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every, Feedback, Graph, Inject,
-    Injection, Labels, Loss, MedianPlusMad, Method, ModelKind, Norm, OnDrift, OneOrMany,
-    OptimizerKind, PlannedDeadline, Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind,
-    StudyKind, StudyRates, TraceOrder, UnitSeconds,
+    Decay, Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every, Feedback, Gpt2Size,
+    Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method, ModelKind, Norm, OnDrift,
+    OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Ridge, Scaling, Schedule,
+    SchemeKind, StudyKind, StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -80,6 +80,7 @@ section! {
     ModelLayer at "model" {
         kind: ModelKind, width: u32, side: u32, norm: Norm, weights: String, ignore_head: bool, partial_weights: bool, classes: u32, labels: Labels, dimension: usize, l2: f64,
         hidden: usize, loss: Loss,
+        size: Gpt2Size, layers: u32, heads: u32, context: u32, vocab: u32,
     }
 }
 section! {
@@ -87,6 +88,7 @@ section! {
     DataLayer at "data" {
         train_annotations: String, train_images: String,
         validation_annotations: String, validation_images: String,
+        train_tokens: String, validation_tokens: String,
         batch: u32, augment: bool, cache_mb: u64, loader_threads: usize, samples: u32, noise: f64,
         feature_sd: f64, initial_sd: f64,
     }
@@ -117,7 +119,7 @@ section! {
     OptimizerLayer at "optimizer" {
         kind: OptimizerKind, learning_rate: f64, momentum: f64, nesterov: bool, weight_decay: f64,
         beta1: f64, beta2: f64, epsilon: f64, two_track: bool, lambda: f64,
-        schedule: Schedule, warmup: u64, clip_norm: f64,
+        decay: Decay, schedule: Schedule, warmup: u64, final_learning_rate: f64, clip_norm: f64,
     }
 }
 section! {

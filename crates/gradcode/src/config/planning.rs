@@ -9,7 +9,7 @@ use straggler::DelayModel;
 
 use super::error::ConfigError;
 use super::lateness::{self, Lateness};
-use super::settings::Config;
+use super::settings::{Architecture, Config};
 use super::values::{PlannedDeadline, Scaling};
 
 /// All that a plan is made from; kept by the master, which plans again when workers are lost.
@@ -259,7 +259,18 @@ pub fn known_dimension(config: &Config) -> Option<usize> {
         let problem = config.mlp()?;
         Some(learner::mlp::parameter_count(problem.hidden))
     };
-    config.model.planned_dimension.or_else(convex).or_else(mlp)
+    let language_model = || {
+        let Architecture::Gpt2(sizes) = config.model.architecture else {
+            return None;
+        };
+        Some(config.gpt2(sizes.vocab?)?.parameters())
+    };
+    config
+        .model
+        .planned_dimension
+        .or_else(convex)
+        .or_else(mlp)
+        .or_else(language_model)
 }
 
 /// l, the model's coordinates, without its data: `model.dimension` if set, else counted from the
@@ -267,10 +278,15 @@ pub fn known_dimension(config: &Config) -> Option<usize> {
 ///
 /// # Errors
 /// [`ConfigError::Missing`] when the number of classes cannot be known, [`ConfigError::Read`] when
-/// the annotation file is not there, [`ConfigError::Plan`] when it is malformed.
+/// the annotation file is not there, [`ConfigError::Plan`] when it is malformed. Of a language model, as
+/// [`Config::vocabulary`].
 pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
     if let Some(dimension) = known_dimension(config) {
         return Ok(dimension);
+    }
+    if let Architecture::Gpt2(_) = config.model.architecture {
+        let model = config.gpt2(config.vocabulary()?);
+        return Ok(model.map_or(0, |model| model.parameters()));
     }
     let refused = |message: String| ConfigError::Plan {
         scheme: config.scheme.kind.to_string(),
@@ -408,6 +424,14 @@ mod tests {
             size("model.kind = 'ssdlite'\nmodel.classes = 91").unwrap(),
             3_440_060
         );
+        let gpt2 = |text: &str| size(&format!("model.kind = 'gpt2'\n{text}"));
+        assert_eq!(
+            gpt2("model.size = 'small'\nmodel.vocab = 50257").unwrap(),
+            124_439_808
+        );
+        assert_eq!(gpt2("model.vocab = 256").unwrap(), 120_576);
+        let error = gpt2("data.train_tokens = 'none.bin'").unwrap_err();
+        assert!(error.to_string().contains("model.vocab"), "{error}");
         assert!(size("").unwrap_err().to_string().contains("model.classes"));
     }
 }

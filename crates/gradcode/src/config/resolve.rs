@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use super::check;
 use super::effect::without_effect;
 use super::error::ConfigError;
-use super::layer::Layer;
+use super::layer::{Layer, ModelLayer};
 use super::origin::Origins;
 use super::settings::{
     Architecture, Budget, BudgetBits, Checkpoint, CocoPaths, Codec, Compute, Config, Data,
-    Deadline, Downlink, Evaluation, Model, Mpi, Optimizer, Replan, Round, Scheme, Straggler,
+    Deadline, Downlink, Evaluation, Gpt2, Model, Mpi, Optimizer, Replan, Round, Scheme, Straggler,
 };
-use super::values::{CodecPreset, Feedback, Loss, ModelKind, Norm, OneOrMany, Rates};
+use super::values::{CodecPreset, Feedback, Gpt2Size, Loss, ModelKind, Norm, OneOrMany, Rates};
 use gradient_code::SchemeConfig;
 
 /// A configuration with what was noticed on the way.
@@ -120,7 +120,7 @@ pub fn resolve(
         codec: codec(&merged, &layer)?,
         optimizer: take!(merged, layer.optimizer, "optimizer" => Optimizer {
             kind, learning_rate, momentum, nesterov, weight_decay, beta1, beta2, epsilon, two_track, lambda,
-            schedule, warmup, clip_norm,
+            decay, schedule, warmup, final_learning_rate, clip_norm,
         }),
         evaluation: take!(merged, layer.evaluation, "evaluation" => Evaluation { every, at_end, images }),
         downlink: take!(merged, layer.downlink, "downlink" => Downlink { form, bits }),
@@ -239,6 +239,7 @@ fn model(merged: &Merged, layer: &Layer) -> Result<Model, ConfigError> {
             hidden: section.hidden.unwrap_or(128),
             loss: section.loss.unwrap_or(Loss::CrossEntropy),
         },
+        ModelKind::Gpt2 => Architecture::Gpt2(gpt2(section)),
     };
     Ok(Model {
         architecture,
@@ -254,6 +255,24 @@ fn model(merged: &Merged, layer: &Layer) -> Result<Model, ConfigError> {
         l2: merged.need("model.l2", section.l2, DEFAULTED)?,
         planned_dimension: section.dimension.filter(|_| architecture.needs_files()),
     })
+}
+
+/// The sizes of a preset, but for those that are set.
+fn gpt2(section: &ModelLayer) -> Gpt2 {
+    let (layers, heads, width, context) = match section.size.unwrap_or(Gpt2Size::Nano) {
+        Gpt2Size::Nano => (2, 4, 64, 64),
+        Gpt2Size::Small => (12, 12, 768, 1024),
+        Gpt2Size::Medium => (24, 16, 1024, 1024),
+        Gpt2Size::Large => (36, 20, 1280, 1024),
+        Gpt2Size::Xl => (48, 25, 1600, 1024),
+    };
+    Gpt2 {
+        layers: section.layers.unwrap_or(layers),
+        heads: section.heads.unwrap_or(heads),
+        width: section.width.unwrap_or(width),
+        context: section.context.unwrap_or(context),
+        vocab: section.vocab,
+    }
 }
 
 fn data(merged: &Merged, layer: &Layer) -> Result<Data, ConfigError> {
@@ -282,7 +301,9 @@ fn data(merged: &Merged, layer: &Layer) -> Result<Data, ConfigError> {
     Ok(
         take!(merged, section, "data" => Data { batch, augment, cache_mb, loader_threads, samples, noise, feature_sd, initial_sd },
         train: paths("train", &section.train_annotations, &section.train_images)?,
-        validation: paths("validation", &section.validation_annotations, &section.validation_images)?),
+        validation: paths("validation", &section.validation_annotations, &section.validation_images)?,
+        train_tokens: section.train_tokens.as_ref().map(PathBuf::from),
+        validation_tokens: section.validation_tokens.as_ref().map(PathBuf::from)),
     )
 }
 

@@ -10,10 +10,10 @@ use super::layer::{
     RoundLayer, SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    CodecNorm, CodecPreset, DeadlineSeconds, DelayKind, DownlinkForm, EmptyRound, Estimator, Every,
-    Feedback, Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm, OnDrift, OneOrMany,
-    OptimizerKind, PlannedDeadline, Quantile, Rates, Scaling, Schedule, SchemeKind, TraceOrder,
-    UnitSeconds,
+    CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, DownlinkForm, EmptyRound, Estimator,
+    Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm, OnDrift,
+    OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Scaling, Schedule, SchemeKind,
+    TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -99,6 +99,22 @@ pub enum Architecture {
     LeastSquares { dimension: usize },
     LogisticRegression { dimension: usize },
     Mlp { hidden: usize, loss: Loss },
+    Gpt2(Gpt2),
+}
+
+/// The sizes of a GPT-2.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gpt2 {
+    /// Blocks.
+    pub layers: u32,
+    /// Attention heads.
+    pub heads: u32,
+    /// Components of a token's vector.
+    pub width: u32,
+    /// Tokens of a sample.
+    pub context: u32,
+    /// Different tokens; `None`: as many as beside the token file.
+    pub vocab: Option<u32>,
 }
 
 impl Architecture {
@@ -111,10 +127,11 @@ impl Architecture {
             Architecture::LeastSquares { .. } => ModelKind::LeastSquares,
             Architecture::LogisticRegression { .. } => ModelKind::LogisticRegression,
             Architecture::Mlp { .. } => ModelKind::Mlp,
+            Architecture::Gpt2(_) => ModelKind::Gpt2,
         }
     }
 
-    /// Learns from images in COCO format, with libtorch.
+    /// Learns from files, with libtorch.
     pub fn needs_files(&self) -> bool {
         !matches!(
             self,
@@ -122,6 +139,11 @@ impl Architecture {
                 | Architecture::LogisticRegression { .. }
                 | Architecture::Mlp { .. }
         )
+    }
+
+    /// Learns from images.
+    pub fn sees_images(&self) -> bool {
+        self.needs_files() && self.kind() != ModelKind::Gpt2
     }
 }
 
@@ -141,6 +163,10 @@ pub struct Data {
     pub train: Option<CocoPaths>,
     /// Held-out set.
     pub validation: Option<CocoPaths>,
+    /// Token file that language models learn from.
+    pub train_tokens: Option<PathBuf>,
+    /// Held-out token file.
+    pub validation_tokens: Option<PathBuf>,
     /// Samples per partition and iteration.
     pub batch: u32,
     /// Random flips.
@@ -227,9 +253,13 @@ pub struct Optimizer {
     pub two_track: bool,
     /// Lambda of eq 36.
     pub lambda: f64,
+    /// What weight decay acts on.
+    pub decay: Decay,
     pub schedule: Schedule,
     /// Iterations.
     pub warmup: u64,
+    /// Where the cosine ends.
+    pub final_learning_rate: f64,
     /// 0 = off.
     pub clip_norm: f64,
 }
@@ -511,6 +541,13 @@ impl Model {
                 layer.hidden = Some(hidden);
                 layer.loss = Some(loss);
             }
+            Architecture::Gpt2(sizes) => {
+                layer.layers = Some(sizes.layers);
+                layer.heads = Some(sizes.heads);
+                layer.width = Some(sizes.width);
+                layer.context = Some(sizes.context);
+                layer.vocab = sizes.vocab;
+            }
         }
         layer
     }
@@ -526,6 +563,8 @@ impl Data {
                 .as_ref()
                 .map(|paths| text(&paths.annotations)),
             validation_images: self.validation.as_ref().map(|paths| text(&paths.images)),
+            train_tokens: self.train_tokens.as_deref().map(text),
+            validation_tokens: self.validation_tokens.as_deref().map(text),
             batch: Some(self.batch),
             augment: Some(self.augment),
             cache_mb: Some(self.cache_mb),
@@ -568,8 +607,10 @@ impl Optimizer {
             epsilon: Some(self.epsilon),
             two_track: Some(self.two_track),
             lambda: Some(self.lambda),
+            decay: Some(self.decay),
             schedule: Some(self.schedule),
             warmup: Some(self.warmup),
+            final_learning_rate: Some(self.final_learning_rate),
             clip_norm: Some(self.clip_norm),
         }
     }

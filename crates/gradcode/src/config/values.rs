@@ -61,6 +61,21 @@ words! {
         LogisticRegression = "logistic-regression",
         /// A multilayer perceptron on digits.
         Mlp = "mlp",
+        /// Hugging Face's `GPT2LMHeadModel`.
+        Gpt2 = "gpt2",
+    }
+    /// `model.size`
+    Gpt2Size {
+        /// 2 blocks of 64 components: 121 thousand parameters with 256 tokens.
+        Nano = "nano",
+        /// GPT-2: 124 million.
+        Small = "small",
+        /// 355 million.
+        Medium = "medium",
+        /// 774 million.
+        Large = "large",
+        /// 1558 million.
+        Xl = "xl",
     }
     /// `model.loss`
     Loss {
@@ -127,6 +142,13 @@ words! {
         /// Adam with decoupled weight decay.
         AdamW = "adamw",
     }
+    /// `optimizer.decay`
+    Decay {
+        /// On every parameter.
+        All = "all",
+        /// On tensors of two dimensions or more.
+        Matrices = "matrices",
+    }
     /// `downlink.form`
     DownlinkForm {
         /// As the master has it.
@@ -140,7 +162,7 @@ words! {
     Schedule {
         /// The same at every iteration.
         Constant = "constant",
-        /// Half a cosine, down to zero at the last iteration.
+        /// Half a cosine, down to `final_learning_rate` at the end.
         Cosine = "cosine",
         /// `learning_rate / (t + 1)` (Theorem 2).
         InverseTime = "inverse-time",

@@ -125,8 +125,7 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
     let progress = Progress::new(first, config.iterations, run.quiet);
     let mut journal = RunJournal::new(log, progress, running.checkpoint);
     let optimizer = config
-        .optimizer_config()
-        .build(run.learner.dimension())
+        .build_optimizer(&run.learner.describe())
         .map_err(|error| Failure::usage(format!("failed to build the optimizer: {error}")))?;
     let inputs = run.inputs;
     let mut replanner = |belief: &Belief| inputs.replan(belief).map_err(|error| error.to_string());

@@ -8,11 +8,14 @@ use coco::{Dataset, Labels};
 use learner::convex::ConvexProblem;
 use learner::mlp::Mlp;
 use learner::{Learner, LearnerError};
+use tokens::TokenFile;
+use torch_models::language_model::{self, LanguageConfig};
 use torch_models::weights::Tolerance;
 use torch_models::{ImageConfig, ModelConfig, TorchConfig};
 
 use crate::config::Config;
 use crate::config::settings::CocoPaths;
+use crate::config::values::ModelKind;
 use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE};
 
 /// Builds the learner of the `local_rank`-th process of this node, with `threads` threads.
@@ -32,6 +35,10 @@ pub fn build_learner(
     if let Some(problem) = config.mlp() {
         let problem = Mlp::new(&problem).map_err(|error| failure(&error))?;
         return Ok(Box::new(problem));
+    }
+    if config.model.architecture.kind() == ModelKind::Gpt2 {
+        let torch = torch_config(config, local_rank, threads)?;
+        return from_tokens(config, torch);
     }
     let Some(model) = config.torch_model() else {
         return Err(Failure::new(
@@ -61,6 +68,32 @@ fn torch_config(config: &Config, local_rank: usize, threads: usize) -> Outcome<T
             partial: config.model.partial_weights,
         },
     })
+}
+
+fn from_tokens(config: &Config, torch: TorchConfig) -> Outcome<Box<dyn Learner>> {
+    let vocabulary = config.vocabulary()?;
+    let Some(model) = config.gpt2(vocabulary) else {
+        return Err(Failure::new(
+            crate::exit::BUG,
+            "a language model that is none",
+        ));
+    };
+    let open = |path: &Path| {
+        TokenFile::open(path).map_err(|error| {
+            Failure::environment("open the tokens", &error).hint(
+                "paths are relative to the working directory; `gradcode data tokenize` makes token files",
+            )
+        })
+    };
+    let train = open(config.training_tokens()?)?;
+    let validation = config.data.validation_tokens.as_deref();
+    let validation = validation.map(open).transpose()?;
+    let language = LanguageConfig {
+        model,
+        phases: config.data.augment,
+        torch,
+    };
+    language_model::build(&language, train, validation).map_err(|error| failure(&error))
 }
 
 fn from_images(

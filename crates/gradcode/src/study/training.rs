@@ -76,8 +76,7 @@ pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Optio
     let engine = build_engine(config, worker_learner(config, &plan)?, rebuild);
     let mut transport = InProcess::new(engine);
     let optimizer = config
-        .optimizer_config()
-        .build(learner.dimension())
+        .build_optimizer(&learner.describe())
         .map_err(|error| Failure::usage(format!("failed to build the optimizer: {error}")))?;
     let mut replanner = |belief: &Belief| inputs.replan(belief).map_err(|error| error.to_string());
     let result = Master::new(Parts {

@@ -156,6 +156,26 @@ impl Resume {
         checkpoint.text(CONFIG)
     }
 
+    /// The model alone, as whoever evaluates it wants it.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::vectors`], and [`CheckpointError::Foreign`] when the model has not `dimension`
+    /// parameters.
+    pub fn model(checkpoint: &Checkpoint, dimension: usize) -> Result<Vec<f32>, CheckpointError> {
+        let vector = checkpoint.vectors(PARAMETERS)?.remove(BETA);
+        let vector = vector.unwrap_or_default();
+        if vector.len() == dimension {
+            return Ok(vector);
+        }
+        Err(CheckpointError::Foreign {
+            path: checkpoint.path().to_owned(),
+            what: format!(
+                "its model has {} parameters, the configuration's {dimension}",
+                vector.len()
+            ),
+        })
+    }
+
     /// The workers' memories, one after another: they may not fit into memory together.
     pub(crate) fn memories(&self) -> impl Iterator<Item = Result<Memory, CheckpointError>> {
         self.state.memories.iter().map(|&(worker, rate)| {

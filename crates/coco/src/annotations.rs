@@ -4,7 +4,7 @@
 //! polygons or as run lengths, ...) is skipped without being stored, so that COCO's 500 MB training
 //! file takes about a second and 200 MB.
 
-use crate::CocoError;
+use crate::{CocoError, GroundTruth};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::HashSet;
 use std::fs::File;
@@ -75,24 +75,7 @@ impl Annotations {
     /// # Errors
     /// [`CocoError::Io`], and [`CocoError::Json`] with line and column.
     pub fn read(path: &Path) -> Result<Self, CocoError> {
-        let file = File::open(path).map_err(CocoError::io(path))?;
-        let reader = BufReader::with_capacity(1 << 20, file);
-        let mut read: Self = serde_json::from_reader(reader).map_err(|error| {
-            if error.is_io() {
-                return CocoError::Io {
-                    path: path.to_owned(),
-                    source: error.into(),
-                };
-            }
-            let text = error.to_string();
-            let position = format!(" at line {} column {}", error.line(), error.column());
-            CocoError::Json {
-                path: path.to_owned(),
-                line: error.line(),
-                column: error.column(),
-                what: text.strip_suffix(&position).unwrap_or(&text).to_owned(),
-            }
-        })?;
+        let mut read: Self = read_json(path)?;
         for annotation in &mut read.annotations {
             if annotation.area.is_nan() {
                 annotation.area = annotation.bbox[2] * annotation.bbox[3];
@@ -172,6 +155,17 @@ impl Annotations {
 }
 
 impl Annotation {
+    /// The object that an evaluation looks for, under `label`.
+    pub(crate) fn ground_truth(&self, label: i64) -> GroundTruth {
+        GroundTruth {
+            image: self.image_id,
+            label,
+            bbox: self.bbox,
+            area: self.area,
+            crowd: self.crowd,
+        }
+    }
+
     fn is_possible(&self) -> bool {
         let [_, _, width, height] = self.bbox;
         self.bbox.iter().all(|v| v.is_finite())
@@ -180,6 +174,28 @@ impl Annotation {
             && self.area.is_finite()
             && self.area >= 0.0
     }
+}
+
+/// Parses a JSON file as it is read, without holding its text.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, CocoError> {
+    let file = File::open(path).map_err(CocoError::io(path))?;
+    let reader = BufReader::with_capacity(1 << 20, file);
+    serde_json::from_reader(reader).map_err(|error| {
+        if error.is_io() {
+            return CocoError::Io {
+                path: path.to_owned(),
+                source: error.into(),
+            };
+        }
+        let text = error.to_string();
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        CocoError::Json {
+            path: path.to_owned(),
+            line: error.line(),
+            column: error.column(),
+            what: text.strip_suffix(&position).unwrap_or(&text).to_owned(),
+        }
+    })
 }
 
 fn duplicates<'a>(

@@ -14,10 +14,14 @@
 //! One difference: pycocotools stores matches as annotation ids, so that a match with an annotation
 //! of id 0 is taken for no match; here it counts. Files with ids from 1, as all of COCO's, agree.
 
+mod curve;
+mod matching;
+
+use curve::Curve;
 use learner::Metric;
+use matching::ImageTask;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// An annotated object.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,26 +82,90 @@ pub struct AveragePrecision {
 }
 
 impl AveragePrecision {
-    /// The twelve numbers in COCO's order under the names AP, AP50, AP75, APs, APm, APl, AR1, AR10,
-    /// AR100, ARs, ARm, ARl.
-    pub fn metrics(&self) -> Vec<Metric> {
+    /// Names of the twelve numbers, in COCO's order.
+    pub const NAMES: [&str; 12] = [
+        "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
+    ];
+
+    /// Of a category without objects.
+    pub const UNDEFINED: Self = Self::from_numbers([f64::NAN; 12]);
+
+    /// The twelve numbers in COCO's order, that of [`Self::NAMES`].
+    pub fn numbers(&self) -> [f64; 12] {
         [
-            ("AP", self.ap),
-            ("AP50", self.ap50),
-            ("AP75", self.ap75),
-            ("APs", self.ap_small),
-            ("APm", self.ap_medium),
-            ("APl", self.ap_large),
-            ("AR1", self.ar_1),
-            ("AR10", self.ar_10),
-            ("AR100", self.ar_100),
-            ("ARs", self.ar_small),
-            ("ARm", self.ar_medium),
-            ("ARl", self.ar_large),
+            self.ap,
+            self.ap50,
+            self.ap75,
+            self.ap_small,
+            self.ap_medium,
+            self.ap_large,
+            self.ar_1,
+            self.ar_10,
+            self.ar_100,
+            self.ar_small,
+            self.ar_medium,
+            self.ar_large,
         ]
-        .map(|(name, value)| Metric::new(name, value))
-        .to_vec()
     }
+
+    /// The twelve numbers in COCO's order as metrics under [`Self::NAMES`].
+    pub fn metrics(&self) -> Vec<Metric> {
+        let named = Self::NAMES.into_iter().zip(self.numbers());
+        named
+            .map(|(name, value)| Metric::new(name, value))
+            .collect()
+    }
+
+    const fn from_numbers(numbers: [f64; 12]) -> Self {
+        let [
+            ap,
+            ap50,
+            ap75,
+            ap_small,
+            ap_medium,
+            ap_large,
+            ar_1,
+            ar_10,
+            ar_100,
+            ar_small,
+            ar_medium,
+            ar_large,
+        ] = numbers;
+        Self {
+            ap,
+            ap50,
+            ap75,
+            ap_small,
+            ap_medium,
+            ap_large,
+            ar_1,
+            ar_10,
+            ar_100,
+            ar_small,
+            ar_medium,
+            ar_large,
+        }
+    }
+}
+
+/// The numbers of one category.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CategoryPrecision {
+    /// The category's label.
+    pub label: i64,
+    /// Objects to find: its annotations that are no crowds.
+    pub objects: usize,
+    /// Its twelve numbers; all NaN where there are only crowds.
+    pub numbers: AveragePrecision,
+}
+
+/// What a COCO evaluation says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Means over the categories in which a number is defined.
+    pub overall: AveragePrecision,
+    /// Every label that has an annotation, ascending.
+    pub categories: Vec<CategoryPrecision>,
 }
 
 /// IoU thresholds, recall levels, and the most detections per image and category.
@@ -106,7 +174,6 @@ const RECALLS: usize = 101;
 const MOST_DETECTIONS: usize = 100;
 
 /// Which objects one of the numbers is about, by area in pixels, both ends included.
-const ANY_AREA: usize = 0;
 const AREAS: [[f64; 2]; 4] = [
     [0.0, 1e10],
     [0.0, 32.0 * 32.0],
@@ -114,12 +181,7 @@ const AREAS: [[f64; 2]; 4] = [
     [96.0 * 96.0, 1e10],
 ];
 
-/// Evaluates detections against ground truth.
-///
-/// Detections in images or of labels without ground truth follow COCO's rules too: a label that no
-/// object has is left out of every mean, and a detection of a real label in an image without such an
-/// object is a false positive. The order of the two lists matters only among equal scores and equal
-/// IoUs.
+/// The overall numbers of [`evaluate`].
 ///
 /// ```
 /// use coco::{Detection, GroundTruth, average_precision};
@@ -134,136 +196,84 @@ pub fn average_precision(
     ground_truth: &[GroundTruth],
     detections: &[Detection],
 ) -> AveragePrecision {
-    let mut by_label: BTreeMap<i64, BTreeMap<u64, ImageTask>> = BTreeMap::new();
-    for object in ground_truth {
-        let images = by_label.entry(object.label).or_default();
+    evaluate(ground_truth, detections).overall
+}
+
+/// Evaluates detections against ground truth.
+///
+/// Detections in images or of labels without ground truth follow COCO's rules too: a label that no
+/// object has is left out of every mean, and a detection of a real label in an image without such an
+/// object is a false positive. The order of the two lists matters only among equal scores and equal
+/// IoUs. One label is worked on at a time: beside the lists, memory is one index per entry and the
+/// matches of the commonest label.
+pub fn evaluate(ground_truth: &[GroundTruth], detections: &[Detection]) -> Evaluation {
+    let truth = by_label(ground_truth, |object| object.label);
+    let found = by_label(detections, |detection| detection.label);
+    let mut categories = vec![];
+    for objects in truth.chunk_by(|a, b| a.label == b.label) {
+        let label = objects[0].label;
+        let first = found.partition_point(|detection| detection.label < label);
+        let end = found.partition_point(|detection| detection.label <= label);
+        categories.push(category(label, objects, &found[first..end]));
+    }
+    Evaluation {
+        overall: mean(&categories),
+        categories,
+    }
+}
+
+/// References to `items`, ascending by label, otherwise in their order.
+fn by_label<T>(items: &[T], label: impl Fn(&T) -> i64) -> Vec<&T> {
+    let mut sorted: Vec<&T> = items.iter().collect();
+    sorted.sort_by_key(|item| label(item));
+    sorted
+}
+
+/// The numbers of the label that all of `truth` and `found` have.
+fn category(label: i64, truth: &[&GroundTruth], found: &[&Detection]) -> CategoryPrecision {
+    let mut images: BTreeMap<u64, ImageTask> = BTreeMap::new();
+    for object in truth {
         images.entry(object.image).or_default().truth.push(object);
     }
-    for detection in detections {
-        if let Some(images) = by_label.get_mut(&detection.label) {
-            images
-                .entry(detection.image)
-                .or_default()
-                .found
-                .push(detection);
-        }
+    for detection in found {
+        let task = images.entry(detection.image).or_default();
+        task.found.push(detection);
     }
-    let mut means = Means::default();
-    for images in by_label.values_mut() {
-        images.values_mut().for_each(ImageTask::prepare);
-        for (area, range) in AREAS.iter().enumerate() {
-            let curve = Curve::new(images.values(), *range);
-            if curve.objects > 0 {
-                means.add(area, &curve);
+    images.values_mut().for_each(ImageTask::prepare);
+    let [all, small, medium, large] = AREAS.map(|area| Curve::new(images.values(), area));
+    let numbers = [
+        all.mean_precision(),
+        all.precision(0),
+        all.precision(5),
+        small.mean_precision(),
+        medium.mean_precision(),
+        large.mean_precision(),
+        all.mean_recall(1),
+        all.mean_recall(10),
+        all.mean_recall(MOST_DETECTIONS),
+        small.mean_recall(MOST_DETECTIONS),
+        medium.mean_recall(MOST_DETECTIONS),
+        large.mean_recall(MOST_DETECTIONS),
+    ];
+    CategoryPrecision {
+        label,
+        objects: all.objects(),
+        numbers: AveragePrecision::from_numbers(numbers),
+    }
+}
+
+/// Means over the categories where a number is defined; NaN where there are none.
+fn mean(categories: &[CategoryPrecision]) -> AveragePrecision {
+    let (mut sums, mut counts) = ([0.0; 12], [0usize; 12]);
+    for category in categories {
+        for (i, value) in category.numbers.numbers().into_iter().enumerate() {
+            if !value.is_nan() {
+                sums[i] += value;
+                counts[i] += 1;
             }
         }
     }
-    means.summary()
-}
-
-/// The objects and detections of one label in one image.
-#[derive(Default)]
-struct ImageTask<'a> {
-    truth: Vec<&'a GroundTruth>,
-    /// Best score first, at most [`MOST_DETECTIONS`], once prepared.
-    found: Vec<&'a Detection>,
-    /// IoU of detection d and object g at `d * truth.len() + g`, once prepared.
-    overlaps: Vec<f64>,
-}
-
-/// What became of one detection: bit t is about IoU threshold t.
-struct Outcome {
-    score: f64,
-    /// Position among the detections of its image and label, best first.
-    rank: usize,
-    matched: u16,
-    ignored: u16,
-}
-
-impl ImageTask<'_> {
-    fn prepare(&mut self) {
-        self.found.sort_by(|a, b| best_first(a.score, b.score));
-        self.found.truncate(MOST_DETECTIONS);
-        self.overlaps = self
-            .found
-            .iter()
-            .flat_map(|d| self.truth.iter().map(|g| overlap(&d.bbox, g)))
-            .collect();
-    }
-
-    /// Matches detections to objects at every threshold; appends one outcome per detection and
-    /// returns the number of objects that count.
-    fn match_objects(&self, [smallest, largest]: [f64; 2], outcomes: &mut Vec<Outcome>) -> usize {
-        let outside = |area: f64| area < smallest || area > largest;
-        let ignored = |g: usize| self.truth[g].crowd || outside(self.truth[g].area);
-        let objects = self.truth.len();
-        // real objects first, in their order
-        let mut order: Vec<usize> = (0..objects).filter(|g| !ignored(*g)).collect();
-        let real = order.len();
-        order.extend((0..objects).filter(|g| ignored(*g)));
-
-        let first = outcomes.len();
-        outcomes.extend(self.found.iter().enumerate().map(|(rank, d)| Outcome {
-            score: d.score,
-            rank,
-            matched: 0,
-            ignored: 0,
-        }));
-        let mut taken = vec![false; objects];
-        for threshold in 0..THRESHOLDS {
-            let bit = 1u16 << threshold;
-            taken.fill(false);
-            for (d, detection) in self.found.iter().enumerate() {
-                let row = &self.overlaps[d * objects..(d + 1) * objects];
-                let outcome = &mut outcomes[first + d];
-                match best_match(row, &order, real, &taken, &self.truth, threshold) {
-                    Some(g) => {
-                        taken[g] = true;
-                        outcome.matched |= bit;
-                        outcome.ignored |= if ignored(g) { bit } else { 0 };
-                    }
-                    None if outside(detection.bbox[2] * detection.bbox[3]) => {
-                        outcome.ignored |= bit;
-                    }
-                    None => {}
-                }
-            }
-        }
-        real
-    }
-}
-
-/// The object that a detection with these IoUs takes, if any reaches the threshold.
-fn best_match(
-    overlaps: &[f64],
-    order: &[usize],
-    real: usize,
-    taken: &[bool],
-    truth: &[&GroundTruth],
-    threshold: usize,
-) -> Option<usize> {
-    let mut least = iou_threshold(threshold).min(1.0 - 1e-10);
-    let mut best = None;
-    for (position, &g) in order.iter().enumerate() {
-        if position == real && best.is_some() {
-            break; // a real object is preferred to any ignored one
-        }
-        if (taken[g] && !truth[g].crowd) || overlaps[g] < least {
-            continue;
-        }
-        least = overlaps[g];
-        best = Some(g);
-    }
-    best
-}
-
-/// As numpy's `linspace(0.5, 0.95, 10)`, to the last bit.
-fn iou_threshold(index: usize) -> f64 {
-    if index + 1 == THRESHOLDS {
-        0.95
-    } else {
-        0.5 + index as f64 * ((0.95 - 0.5) / (THRESHOLDS - 1) as f64)
-    }
+    AveragePrecision::from_numbers(std::array::from_fn(|i| sums[i] / counts[i] as f64))
 }
 
 /// Descending; NaN last; both zeros equal.
@@ -278,134 +288,7 @@ fn best_first(a: f64, b: f64) -> std::cmp::Ordering {
     key(b).total_cmp(&key(a))
 }
 
-/// Intersection over union; over the detection's area when the object is a crowd.
-fn overlap(detection: &[f64; 4], object: &GroundTruth) -> f64 {
-    let ([dx, dy, dw, dh], [gx, gy, gw, gh]) = (*detection, object.bbox);
-    let width = (dx + dw).min(gx + gw) - dx.max(gx);
-    let height = (dy + dh).min(gy + gh) - dy.max(gy);
-    if !(width > 0.0 && height > 0.0) {
-        return 0.0;
-    }
-    let intersection = width * height;
-    let union = if object.crowd {
-        dw * dh
-    } else {
-        dw * dh + gw * gh - intersection
-    };
-    intersection / union
-}
-
-/// All detections of one label and area range, best first, with the number of objects to find.
-struct Curve {
-    outcomes: Vec<Outcome>,
-    objects: usize,
-}
-
-impl Curve {
-    fn new<'a, 'b: 'a>(images: impl Iterator<Item = &'a ImageTask<'b>>, area: [f64; 2]) -> Self {
-        let mut outcomes = vec![];
-        let objects = images
-            .map(|image| image.match_objects(area, &mut outcomes))
-            .sum();
-        outcomes.sort_by(|a, b| best_first(a.score, b.score));
-        Self { outcomes, objects }
-    }
-
-    /// Precision at every recall level, averaged over the levels.
-    fn precision(&self, threshold: usize) -> f64 {
-        let objects = self.objects as f64;
-        let (mut right, mut wrong) = (0.0, 0.0);
-        let mut recalls = vec![];
-        let mut precisions = vec![];
-        for hit in self.hits(threshold, MOST_DETECTIONS) {
-            *(if hit { &mut right } else { &mut wrong }) += 1.0;
-            recalls.push(right / objects);
-            precisions.push(right / (wrong + right + f64::EPSILON));
-        }
-        for i in (1..precisions.len()).rev() {
-            precisions[i - 1] = f64::max(precisions[i - 1], precisions[i]);
-        }
-        let levels: Range<usize> = 0..RECALLS;
-        let sum: f64 = levels
-            .map(|level| {
-                let wanted = if level + 1 == RECALLS {
-                    1.0
-                } else {
-                    level as f64 * 0.01
-                };
-                let reached = recalls.partition_point(|recall| *recall < wanted);
-                precisions.get(reached).copied().unwrap_or(0.0)
-            })
-            .sum();
-        sum / RECALLS as f64
-    }
-
-    /// Recall with at most `most` detections per image.
-    fn recall(&self, threshold: usize, most: usize) -> f64 {
-        let right = self.hits(threshold, most).filter(|hit| *hit).count();
-        right as f64 / self.objects as f64
-    }
-
-    /// Whether each detection that counts is right.
-    fn hits(&self, threshold: usize, most: usize) -> impl Iterator<Item = bool> {
-        let bit = 1u16 << threshold;
-        self.outcomes
-            .iter()
-            .filter(move |outcome| outcome.rank < most && outcome.ignored & bit == 0)
-            .map(move |outcome| outcome.matched & bit != 0)
-    }
-}
-
-/// Sums over labels.
-#[derive(Default)]
-struct Means {
-    labels: [usize; 4],
-    precision: [[f64; THRESHOLDS]; 4],
-    recall: [f64; 4],
-    recall_with_few: [f64; 2],
-}
-
-impl Means {
-    fn add(&mut self, area: usize, curve: &Curve) {
-        let mean_recall = |most: usize| {
-            let sum: f64 = (0..THRESHOLDS).map(|t| curve.recall(t, most)).sum();
-            sum / THRESHOLDS as f64
-        };
-        self.labels[area] += 1;
-        for (threshold, sum) in self.precision[area].iter_mut().enumerate() {
-            *sum += curve.precision(threshold);
-        }
-        self.recall[area] += mean_recall(MOST_DETECTIONS);
-        if area == ANY_AREA {
-            self.recall_with_few[0] += mean_recall(1);
-            self.recall_with_few[1] += mean_recall(10);
-        }
-    }
-
-    fn summary(&self) -> AveragePrecision {
-        // 0 labels give 0 / 0, the NaN of an undefined number
-        let labels = |area: usize| self.labels[area] as f64;
-        let precision = |area: usize| {
-            let sum: f64 = self.precision[area].iter().sum();
-            sum / (THRESHOLDS as f64 * labels(area))
-        };
-        let recall = |area: usize| self.recall[area] / labels(area);
-        AveragePrecision {
-            ap: precision(ANY_AREA),
-            ap50: self.precision[ANY_AREA][0] / labels(ANY_AREA),
-            ap75: self.precision[ANY_AREA][5] / labels(ANY_AREA),
-            ap_small: precision(1),
-            ap_medium: precision(2),
-            ap_large: precision(3),
-            ar_1: self.recall_with_few[0] / labels(ANY_AREA),
-            ar_10: self.recall_with_few[1] / labels(ANY_AREA),
-            ar_100: recall(ANY_AREA),
-            ar_small: recall(1),
-            ar_medium: recall(2),
-            ar_large: recall(3),
-        }
-    }
-}
-
+#[cfg(test)]
+mod large_set;
 #[cfg(test)]
 mod tests;

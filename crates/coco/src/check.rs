@@ -1,6 +1,6 @@
 //! Everything that is wrong with a data set, as a report.
 
-use crate::decode::decode;
+use crate::decode::read_image;
 use crate::{Annotations, CocoError};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -206,7 +206,7 @@ fn check_files(lists: &Annotations, directory: &Path, threads: usize, report: &m
             };
             let path = directory.join(&image.file_name);
             let expected = (image.width, image.height);
-            let problem = match decode(&path) {
+            let problem = match read_image(&path) {
                 Ok(pixels) if pixels.dimensions() == expected => continue,
                 Ok(pixels) => FileProblem::WrongSize(
                     CocoError::ImageSize {

@@ -1,6 +1,6 @@
 //! Annotations joined with their images.
 
-use crate::decode::{decode, resize};
+use crate::decode::{read_image, resize};
 use crate::{Annotation, Annotations, Category, CocoError, GroundTruth, ImageInfo, Labels};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -121,6 +121,15 @@ impl Dataset {
         self.images.len()
     }
 
+    /// Memory that the lists of images and annotations take, in bytes; decoded images not included.
+    pub fn index_bytes(&self) -> usize {
+        let names: usize = self.images.iter().map(|i| i.file_name.capacity()).sum();
+        names
+            + self.images.capacity() * size_of::<ImageInfo>()
+            + self.annotations.capacity() * size_of::<Annotation>()
+            + self.starts.capacity() * size_of::<usize>()
+    }
+
     /// Whether there are no images; never true for a data set that was opened.
     pub fn is_empty(&self) -> bool {
         self.images.is_empty()
@@ -197,7 +206,7 @@ impl Dataset {
                 valid: "at least 1 pixel",
             });
         }
-        let image = decode(&path)?;
+        let image = read_image(&path)?;
         let (expected, found) = ((info.width, info.height), image.dimensions());
         if expected != found {
             return Err(CocoError::ImageSize {
@@ -274,7 +283,8 @@ impl Dataset {
     }
 
     /// The ground truth of an image for [`crate::average_precision()`]: every annotation, crowds
-    /// included, unclipped, in pixels of the original image. `image` is the index.
+    /// included, unclipped, in pixels of the original image. `image` is the image's id, whose order
+    /// decides ties as in pycocotools.
     ///
     /// # Errors
     /// [`CocoError::NoSuchImage`].
@@ -282,13 +292,7 @@ impl Dataset {
         let annotations = self.annotations(index)?;
         Ok(annotations
             .iter()
-            .map(|annotation| GroundTruth {
-                image: index as u64,
-                label: self.labels[&annotation.category_id],
-                bbox: annotation.bbox,
-                area: annotation.area,
-                crowd: annotation.crowd,
-            })
+            .map(|annotation| annotation.ground_truth(self.labels[&annotation.category_id]))
             .collect())
     }
 

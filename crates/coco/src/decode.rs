@@ -28,11 +28,19 @@ impl Picture {
     /// # Errors
     /// [`CocoError::Io`], or [`CocoError::Image`] if the file is damaged or of another format.
     pub fn read(path: &Path, side: u32) -> Result<Self, CocoError> {
-        let image = decode(path)?;
+        Self::of(&read_image(path)?, side)
+    }
+
+    /// An image in memory at the size a network takes.
+    ///
+    /// # Errors
+    /// [`CocoError::Setting`] for a side of 0.
+    pub fn of(image: &RgbImage, side: u32) -> Result<Self, CocoError> {
         let (width, height) = image.dimensions();
-        let pixels = resize(image, side).map_err(|what| CocoError::Image {
-            path: path.to_owned(),
-            what,
+        let pixels = resize(image.clone(), side).map_err(|what| CocoError::Setting {
+            key: "side",
+            value: format!("{side}, for {width}x{height} pixels: {what}"),
+            valid: "at least 1 pixel",
         })?;
         Ok(Self {
             width,
@@ -44,7 +52,10 @@ impl Picture {
 
 /// Decodes a JPEG or PNG file to RGB. Grey images become three equal channels; CMYK and YCCK JPEGs
 /// are converted. EXIF orientation is ignored, as COCO's boxes do.
-pub(crate) fn decode(path: &Path) -> Result<RgbImage, CocoError> {
+///
+/// # Errors
+/// [`CocoError::Io`], or [`CocoError::Image`] if the file is damaged or of another format.
+pub fn read_image(path: &Path) -> Result<RgbImage, CocoError> {
     let bytes = std::fs::read(path).map_err(CocoError::io(path))?;
     decode_bytes(&bytes).map_err(|what| CocoError::Image {
         path: path.to_owned(),

@@ -49,6 +49,18 @@ pub enum CocoError {
         /// The id it names.
         id: u64,
     },
+    /// A detection in an image that the annotations do not have.
+    #[error("{}: entry {position} (from 0) is about image {id}, which {} does not have", path.display(), annotations.display())]
+    UnknownImage {
+        /// The results file.
+        path: PathBuf,
+        /// Which entry, from 0.
+        position: usize,
+        /// The image id it names.
+        id: u64,
+        /// The annotation file.
+        annotations: PathBuf,
+    },
     /// A number that cannot be: an infinite or negative box size or area, an image without pixels,
     /// a category id that cannot be a label.
     #[error("{}: {what} {id} has {value}", path.display())]
@@ -133,6 +145,7 @@ impl From<CocoError> for learner::LearnerError {
             | E::Json { path, .. }
             | E::DuplicateId { path, .. }
             | E::UnknownReference { path, .. }
+            | E::UnknownImage { path, .. }
             | E::Impossible { path, .. }
             | E::Empty { path, .. }
             | E::Image { path, .. }

@@ -6,7 +6,8 @@
 //! 2. [`Dataset`]: annotations joined with an image directory and validated; images decoded and
 //!    resized on demand, with boxes and labels for training, and full ground truth for
 //!    evaluation. [`SampleCache`] keeps decoded images in memory up to a limit.
-//! 3. [`mod@average_precision`]: the twelve COCO numbers, equal to pycocotools'.
+//! 3. [`mod@average_precision`]: the twelve COCO numbers, overall and per category, equal to
+//!    pycocotools'; [`evaluate_results`] takes them from a file of detections in COCO's format.
 //! 4. [`synth`]: a seeded data set of textured shapes that a small detector learns in a minute.
 //! 5. [`mod@check`]: everything that is wrong with a data set, as a report.
 //!
@@ -39,13 +40,18 @@ mod dataset;
 mod decode;
 mod error;
 mod labels;
+mod results;
 pub mod synth;
 
 pub use annotations::{Annotation, Annotations, Category, ImageInfo};
-pub use average_precision::{AveragePrecision, Detection, GroundTruth, average_precision};
+pub use average_precision::{
+    AveragePrecision, CategoryPrecision, Detection, Evaluation, GroundTruth, average_precision,
+    evaluate,
+};
 pub use cache::SampleCache;
 pub use check::{CheckReport, check};
 pub use dataset::{Dataset, Sample, Targets};
-pub use decode::Picture;
+pub use decode::{Picture, read_image};
 pub use error::CocoError;
 pub use labels::Labels;
+pub use results::{ResultsEvaluation, evaluate_results, read_results, write_results};

@@ -51,6 +51,8 @@ pub enum Command {
     Allocate(AllocateArgs),
     /// Summarise, compare and plot runs.
     Report(crate::report::ReportArgs),
+    /// Evaluate trained models on held-out data, or detections in COCO's results format.
+    Eval(EvalArgs),
     /// Find objects in images with trained detectors, and draw them side by side.
     Detect(DetectArgs),
     /// Make or check data sets in COCO format.
@@ -399,16 +401,69 @@ pub struct AllocateArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = "\
 Examples:
+  gradcode eval runs/quickstart                                  the model at the end of a run
+  gradcode eval runs/joint runs/sgc --per-class                  side by side, and every category
+  gradcode eval runs/quickstart/checkpoints/300                  a checkpoint
+  gradcode eval runs/coco --detections dets.json --json          keep what was found, as COCO's results
+  gradcode eval runs/coco --annotations instances_test.json --images test/     on another set
+  gradcode eval --results dets.json --annotations instances_val2017.json
+
+A MODEL is a run directory (or its run.h5, or model.safetensors), or a checkpoint in it. Detectors get
+COCO's twelve numbers as pycocotools computes them, on the held-out set of their configuration; other
+models what they report during training. --results takes anybody's detections, for instance to compare
+with pycocotools: docs/evaluation.md.")]
+pub struct EvalArgs {
+    /// Run directories, run.h5 files, model.safetensors files or checkpoint directories.
+    #[arg(
+        value_name = "MODEL",
+        required_unless_present = "results",
+        conflicts_with = "results"
+    )]
+    pub models: Vec<PathBuf>,
+    /// Detections in COCO's results format to evaluate instead of a model.
+    #[arg(long, value_name = "FILE", requires = "annotations", conflicts_with_all = ["detections", "images", "device", "all_images"])]
+    pub results: Option<PathBuf>,
+    /// Annotation file (instances_*.json) to evaluate against; default: the held-out set.
+    #[arg(long, value_name = "FILE")]
+    pub annotations: Option<PathBuf>,
+    /// The directory of its images.
+    #[arg(long, value_name = "DIR", requires = "annotations")]
+    pub images: Option<PathBuf>,
+    /// All held-out images, also where the configuration has fewer (evaluation.images).
+    #[arg(long)]
+    pub all_images: bool,
+    /// A table of the categories too.
+    #[arg(long)]
+    pub per_class: bool,
+    /// Write the detections of one MODEL as COCO's results format.
+    #[arg(long, value_name = "FILE")]
+    pub detections: Option<PathBuf>,
+    /// `cpu` or `cuda:N`; default: as the run was configured.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// One JSON object on standard output, with the categories; undefined numbers are null.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
   gradcode detect runs/quickstart                              the first three held-out images
-  gradcode detect runs/joint runs/sgc runs/sgd --images 7,12   one panel per run
+  gradcode detect --compare runs/joint runs/sgc runs/sgd --images 7,12   one panel per run
+  gradcode detect --compare runs/joint/run.h5 runs/sgc/run.h5            the same by their logs
   gradcode detect runs/quickstart --files photo.jpg --score 0.3 --json
 
-A RUN is a directory with config.toml and model.safetensors. Pictures are SVG files; images of the
-held-out set get a panel with their annotations. Boxes are [x, y, width, height] in pixels.")]
+A RUN is a directory with config.toml and model.safetensors, or its run.h5 or model.safetensors.
+Images of the held-out set get a first panel with their annotations. Boxes are [x, y, width, height]
+in pixels.")]
 pub struct DetectArgs {
-    /// Run directories; several are drawn side by side.
-    #[arg(required = true, value_name = "RUN")]
+    /// Trained runs; several are drawn side by side.
+    #[arg(required_unless_present = "compare", value_name = "RUN")]
     pub runs: Vec<PathBuf>,
+    /// More runs to draw side by side.
+    #[arg(long, num_args = 1.., value_name = "RUN")]
+    pub compare: Vec<PathBuf>,
     /// Places in the held-out set of the first RUN, from 0.
     #[arg(long, value_delimiter = ',', value_name = "N,..")]
     pub images: Vec<usize>,
@@ -418,6 +473,9 @@ pub struct DetectArgs {
     /// Show objects of at least this score.
     #[arg(long, value_name = "P", default_value_t = 0.5)]
     pub score: f64,
+    /// What pictures are written as.
+    #[arg(long, value_enum, default_value_t = PictureFormat::Png)]
+    pub format: PictureFormat,
     /// Directory for the pictures; default: `pictures` in the first RUN.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -427,6 +485,15 @@ pub struct DetectArgs {
     /// One JSON object on standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A picture's file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PictureFormat {
+    /// Pixels.
+    Png,
+    /// Shapes and text, with the image inside.
+    Svg,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod headline;
 mod output;
 mod report;
 mod run;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan::run(&args),
         Command::Allocate(args) => commands::allocate::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Eval(args) => commands::eval::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
         Command::Data(DataCommand::Synth(args)) => commands::data::synth(&args),
         Command::Data(DataCommand::Check(args)) => commands::data::check(&args),

@@ -5,6 +5,7 @@ use learner::Description;
 
 use crate::config::Config;
 use crate::config::planning::{left_out, shortfall};
+use crate::headline;
 use crate::run::{Ended, RunDirectory};
 
 /// The settings as a table, and the plan.
@@ -49,15 +50,10 @@ pub fn done_before(config: &Config) {
 
 /// Where everything is.
 pub fn after_run(ended: &Ended, directory: &RunDirectory) {
-    let metrics: Vec<String> = ended
-        .metrics
-        .iter()
-        .map(|metric| format!("{} {:.4}", metric.name, metric.value))
-        .collect();
     eprintln!(
         "done: {} iterations  {}",
         ended.iterations,
-        metrics.join("  ")
+        headline::line(&ended.metrics)
     );
     if !ended.lost.is_empty() {
         let lost: Vec<String> = ended

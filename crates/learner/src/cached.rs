@@ -1,6 +1,6 @@
 //! A learner that computes each partition gradient once.
 
-use crate::{Description, Learner, LearnerError, Metric, PartitionLoss};
+use crate::{Description, Evaluation, Learner, LearnerError, Metric, PartitionLoss};
 use std::path::Path;
 
 /// Keeps the partition gradients of the latest (parameters, iteration), for a process that plays many
@@ -149,6 +149,10 @@ impl Learner for Cached {
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Vec<Metric>, LearnerError> {
         self.inner.evaluate(parameters)
+    }
+
+    fn evaluate_in_detail(&mut self, parameters: &[f32]) -> Result<Evaluation, LearnerError> {
+        self.inner.evaluate_in_detail(parameters)
     }
 
     fn describe(&self) -> Description {

@@ -48,6 +48,18 @@ pub trait Learner: Send {
     /// As [`Learner::coded_gradient`].
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Vec<Metric>, LearnerError>;
 
+    /// [`Learner::evaluate`] with what its metrics are made of, as far as the learner knows more than
+    /// its metrics.
+    ///
+    /// # Errors
+    /// As [`Learner::evaluate`].
+    fn evaluate_in_detail(&mut self, parameters: &[f32]) -> Result<Evaluation, LearnerError> {
+        Ok(Evaluation {
+            metrics: self.evaluate(parameters)?,
+            ..Evaluation::default()
+        })
+    }
+
     /// Names and sizes, for the log and for the table printed before a run.
     fn describe(&self) -> Description;
 
@@ -108,6 +120,43 @@ impl Metric {
             value,
         }
     }
+}
+
+/// An evaluation with what its metrics are made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// As [`Learner::evaluate`] returns them.
+    pub metrics: Vec<Metric>,
+    /// Of each category, where the model tells categories apart; ascending by id.
+    pub categories: Vec<CategoryMetrics>,
+    /// What a detector found, by sample and then best first; `None` for other models.
+    pub found: Option<Vec<FoundObject>>,
+}
+
+/// The metrics of one category.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CategoryMetrics {
+    /// Id in the data set's files.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Held-out objects of it (images, where it is images that are classified).
+    pub objects: usize,
+    /// Its metrics, the same names in the same order for all categories; NaN where one is undefined.
+    pub metrics: Vec<Metric>,
+}
+
+/// An object found in an image: one entry of COCO's results format.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FoundObject {
+    /// Id of the image in the data set's files.
+    pub image_id: u64,
+    /// Id of the category in the data set's files.
+    pub category_id: u64,
+    /// `[x, y, width, height]` in pixels of the image.
+    pub bbox: [f64; 4],
+    /// Confidence.
+    pub score: f64,
 }
 
 /// Names and sizes of a learner.

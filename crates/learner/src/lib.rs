@@ -55,7 +55,9 @@ pub mod optimizer;
 
 pub use cached::Cached;
 pub use error::LearnerError;
-pub use interface::{Description, Learner, Metric, PartitionLoss, Slot};
+pub use interface::{
+    CategoryMetrics, Description, Evaluation, FoundObject, Learner, Metric, PartitionLoss, Slot,
+};
 pub use minibatch::MinibatchOrder;
 pub use optimizer::{
     Optimizer, OptimizerConfig, OptimizerState, Schedule, ScheduleShape, Second, learning_rate,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use coco::{Sample, SampleCache, average_precision};
-use learner::{LearnerError, Metric};
+use coco::{AveragePrecision, GroundTruth, Sample, SampleCache, average_precision};
+use learner::{CategoryMetrics, Evaluation, FoundObject, LearnerError, Metric};
 use tch::Tensor;
 
 use crate::data::TrainingData;
@@ -61,6 +61,32 @@ impl Detector {
             network,
             positives_per_image: (positives as f64 / f64::from(images.max(1))).max(1.0),
         })
+    }
+
+    /// What is in the images that were evaluated, and what was found, in pixels of the images.
+    fn compare(
+        &self,
+        evaluation: &Detections,
+        dataset: &coco::Dataset,
+    ) -> Result<(Vec<GroundTruth>, Vec<coco::Detection>), LearnerError> {
+        let (mut truth, mut all) = (Vec::new(), Vec::new());
+        for (index, detections) in evaluation {
+            truth.extend(dataset.ground_truth(*index)?);
+            let Some(info) = dataset.images.get(*index) else {
+                continue;
+            };
+            all.extend(detections.iter().map(|found| {
+                coco::Detection {
+                    image: info.id,
+                    label: found.label,
+                    bbox: self
+                        .network
+                        .in_image(found.corners, info.width, info.height),
+                    score: f64::from(found.score),
+                }
+            }));
+        }
+        Ok((truth, all))
     }
 
     fn targets(&self, truths: &[Truth]) -> Targets {
@@ -132,30 +158,45 @@ impl Task for Detector {
         evaluation: Detections,
         source: &SampleCache,
     ) -> Result<Vec<Metric>, LearnerError> {
+        let (truth, found) = self.compare(&evaluation, source.dataset())?;
+        Ok(average_precision(&truth, &found).metrics())
+    }
+
+    fn details(
+        &self,
+        evaluation: Detections,
+        source: &SampleCache,
+    ) -> Result<Evaluation, LearnerError> {
         let dataset = source.dataset();
-        let (mut truth, mut found) = (Vec::new(), Vec::new());
-        for (index, detections) in evaluation {
-            truth.extend(dataset.ground_truth(index)?);
-            let Some(info) = dataset.images.get(index) else {
-                continue;
-            };
-            found.extend(detections.into_iter().map(|detection| {
-                let bbox = self
-                    .network
-                    .in_image(detection.corners, info.width, info.height);
-                average_precision::Detection {
-                    image: index as u64,
-                    label: detection.label,
-                    bbox,
-                    score: f64::from(detection.score),
-                }
-            }));
-        }
-        let all = average_precision::average_precision(&truth, &found);
-        Ok(vec![
-            Metric::new("AP", all.ap),
-            Metric::new("AP50", all.ap50),
-            Metric::new("AP75", all.ap75),
-        ])
+        let (truth, found) = self.compare(&evaluation, dataset)?;
+        let numbers = coco::evaluate(&truth, &found);
+        drop(truth);
+        let categories = dataset.categories.iter().map(|category| {
+            let label = dataset.label(category.id).unwrap_or(0);
+            let mine = numbers.categories.iter().find(|one| one.label == label);
+            CategoryMetrics {
+                id: category.id,
+                name: category.name.clone(),
+                objects: mine.map_or(0, |one| one.objects),
+                metrics: mine
+                    .map_or(AveragePrecision::UNDEFINED, |one| one.numbers)
+                    .metrics(),
+            }
+        });
+        let objects = found.iter().filter_map(|detection| {
+            // An output that no category has is never right, and has no id.
+            let category = dataset.category(detection.label)?;
+            Some(FoundObject {
+                image_id: detection.image,
+                category_id: category.id,
+                bbox: detection.bbox,
+                score: detection.score,
+            })
+        });
+        Ok(Evaluation {
+            metrics: numbers.overall.metrics(),
+            categories: categories.collect(),
+            found: Some(objects.collect()),
+        })
     }
 }

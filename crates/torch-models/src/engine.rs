@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use learner::{Description, Learner, LearnerError, Metric, PartitionLoss, Slot};
+use learner::{Description, Evaluation, Learner, LearnerError, Metric, PartitionLoss, Slot};
 use tch::{Device, Tensor};
 
 use crate::config::TorchConfig;
@@ -101,6 +101,21 @@ pub trait Task: Send {
         evaluation: Self::Evaluation,
         source: &Self::Source,
     ) -> Result<Vec<Metric>, LearnerError>;
+
+    /// [`Task::metrics`] with what they are made of, as far as the task knows.
+    ///
+    /// # Errors
+    /// As [`Task::metrics`].
+    fn details(
+        &self,
+        evaluation: Self::Evaluation,
+        source: &Self::Source,
+    ) -> Result<Evaluation, LearnerError> {
+        Ok(Evaluation {
+            metrics: self.metrics(evaluation, source)?,
+            ..Evaluation::default()
+        })
+    }
 }
 
 /// Batches over which batch norm's statistics are re-estimated before an evaluation.
@@ -228,6 +243,46 @@ impl<T: Task> TorchLearner<T> {
         Ok(())
     }
 
+    /// The set that is evaluated, and which of its samples.
+    fn evaluated(&self) -> (&T::Source, Vec<u32>) {
+        match &self.validation {
+            Some(held_out) => {
+                let wanted = self.evaluation_samples.min(held_out.len());
+                // Spread over the set, since files are often sorted by content.
+                let places = (0..wanted).map(|i| (i * held_out.len() / wanted) as u32);
+                (held_out, places.collect())
+            }
+            None => (
+                self.data.source(),
+                self.data.spread(self.evaluation_samples).collect(),
+            ),
+        }
+    }
+
+    /// Runs the network on what is evaluated; returns what that gave, and the mean loss.
+    fn observe(&mut self, parameters: &[f32]) -> Result<(T::Evaluation, Metric), LearnerError> {
+        check_length(
+            "the parameter vector",
+            parameters.len(),
+            self.flat.dimension(),
+        )?;
+        self.use_threads();
+        self.flat.set_parameters(parameters)?;
+        if !self.task.is_per_sample() {
+            self.calibrate()?;
+        }
+        let (source, places) = self.evaluated();
+        let mut evaluation = T::Evaluation::default();
+        let mut loss = 0.0;
+        for places in places.chunks(self.task.samples_per_pass().max(1)) {
+            let batch = self.unchanged(source, places)?;
+            let losses = tch::no_grad(|| self.task.observe(&mut evaluation, &batch, places))?;
+            loss += losses.iter().sum::<f64>();
+        }
+        let terms = places.len() as f64 * self.task.terms_per_sample();
+        Ok((evaluation, Metric::new("loss", loss / terms)))
+    }
+
     fn unchanged(&self, source: &T::Source, places: &[u32]) -> Result<T::Batch, LearnerError> {
         let samples = places
             .iter()
@@ -327,39 +382,17 @@ impl<T: Task> Learner for TorchLearner<T> {
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Vec<Metric>, LearnerError> {
-        check_length(
-            "the parameter vector",
-            parameters.len(),
-            self.flat.dimension(),
-        )?;
-        self.use_threads();
-        self.flat.set_parameters(parameters)?;
-        if !self.task.is_per_sample() {
-            self.calibrate()?;
-        }
-        let (source, places): (_, Vec<u32>) = match &self.validation {
-            Some(held_out) => {
-                let wanted = self.evaluation_samples.min(held_out.len());
-                // Spread over the set, since files are often sorted by content.
-                let places = (0..wanted).map(|i| (i * held_out.len() / wanted) as u32);
-                (&**held_out, places.collect())
-            }
-            None => (
-                self.data.source(),
-                self.data.spread(self.evaluation_samples).collect(),
-            ),
-        };
-        let mut evaluation = T::Evaluation::default();
-        let mut loss = 0.0;
-        for places in places.chunks(self.task.samples_per_pass().max(1)) {
-            let batch = self.unchanged(source, places)?;
-            let losses = tch::no_grad(|| self.task.observe(&mut evaluation, &batch, places))?;
-            loss += losses.iter().sum::<f64>();
-        }
-        let mut metrics = self.task.metrics(evaluation, source)?;
-        let terms = places.len() as f64 * self.task.terms_per_sample();
-        metrics.push(Metric::new("loss", loss / terms));
+        let (evaluation, loss) = self.observe(parameters)?;
+        let mut metrics = self.task.metrics(evaluation, self.evaluated().0)?;
+        metrics.push(loss);
         Ok(metrics)
+    }
+
+    fn evaluate_in_detail(&mut self, parameters: &[f32]) -> Result<Evaluation, LearnerError> {
+        let (evaluation, loss) = self.observe(parameters)?;
+        let mut details = self.task.details(evaluation, self.evaluated().0)?;
+        details.metrics.push(loss);
+        Ok(details)
     }
 
     fn describe(&self) -> Description {

@@ -50,7 +50,9 @@ fn damaged_files_say_what_is_wrong() {
     );
     let cut = decode_bytes(&PROGRESSIVE[..PROGRESSIVE.len() - 20]).unwrap_err();
     assert!(cut.starts_with("truncated"), "{cut}");
-    let error = decode(Path::new("/nowhere/1.jpg")).unwrap_err().to_string();
+    let error = read_image(Path::new("/nowhere/1.jpg"))
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("/nowhere/1.jpg: No such file"), "{error}");
 }
 

@@ -1,21 +1,22 @@
 //! `gradcode detect`: what trained detectors see in images, side by side.
 //!
-//! The picture of Song & Choi's Fig. 4: one image, one panel per scheme, boxes and scores.
+//! The picture of Song & Choi's Fig. 4: one image, one panel per scheme, boxes and scores, after a panel
+//! with what is annotated.
 
 mod picture;
 
 use std::path::{Path, PathBuf};
 
 use coco::{Dataset, Picture};
+use image::RgbImage;
 use serde_json::{Value, json};
 use torch_models::{Found, ModelConfig, Predictor};
 
-use crate::cli::DetectArgs;
-use crate::config::{Config, from_text};
-use crate::exit::{Causes, Failure, Outcome};
+use crate::cli::{DetectArgs, PictureFormat};
+use crate::exit::{BUG, Causes, Failure, Outcome};
 use crate::output;
-use crate::run::{held_out, threads};
-use picture::{Label, Panel};
+use crate::run::{Trained, Weights, held_out, threads};
+use picture::{Label, Letters, Panel};
 
 /// Images shown when none are named.
 const DEFAULT_IMAGES: usize = 3;
@@ -23,6 +24,7 @@ const DEFAULT_IMAGES: usize = 3;
 /// A trained model and where it came from.
 struct Run {
     label: String,
+    directory: PathBuf,
     predictor: Predictor,
     dataset: std::sync::Arc<Dataset>,
 }
@@ -39,34 +41,53 @@ struct Subject {
 /// # Errors
 /// Exit code 2 for runs that are missing or no detectors, 30 for files that cannot be read or written.
 pub fn run(args: &DetectArgs) -> Outcome {
-    let runs: Vec<Run> = args
-        .runs
+    let paths: Vec<&PathBuf> = args.runs.iter().chain(&args.compare).collect();
+    let mut runs: Vec<Run> = paths
         .iter()
         .map(|path| open(path, args))
         .collect::<Outcome<_>>()?;
+    tell_apart(&mut runs, &paths);
+    let letters = Letters::new()
+        .map_err(|error| Failure::new(BUG, format!("the font cannot be read: {error}")))?;
     let first = &runs[0];
     let subjects = subjects(args, &first.dataset)?;
     let out = args
         .out
         .clone()
-        .unwrap_or_else(|| args.runs[0].join("pictures"));
+        .unwrap_or_else(|| first.directory.join("pictures"));
     std::fs::create_dir_all(&out)
         .map_err(|error| Failure::environment(format!("create {}", out.display()), &error))?;
     let mut images = Vec::new();
     for (number, subject) in subjects.iter().enumerate() {
-        let (panels, found) = look(subject, &runs, args.score)?;
+        let image = coco::read_image(&subject.path)
+            .map_err(|error| Failure::environment("read an image", &error))?;
+        let (panels, found) = look(subject, &image, &runs, args.score)?;
+        let layout = picture::lay_out(image.dimensions(), &panels, &letters);
+        let (bytes, extension) = match args.format {
+            PictureFormat::Png => {
+                let png = picture::png(&layout, &image, &letters)
+                    .map_err(|error| Failure::environment("draw a picture", &error))?;
+                (png, "png")
+            }
+            PictureFormat::Svg => {
+                let file = std::fs::read(&subject.path).map_err(|error| {
+                    Failure::environment(format!("read {}", subject.path.display()), &error)
+                })?;
+                (picture::svg(&layout, &file, &letters).into_bytes(), "svg")
+            }
+        };
         let stem = subject.path.file_stem().unwrap_or_default();
-        let name = format!("{number:02}-{}.svg", stem.to_string_lossy());
+        let name = format!("{number:02}-{}.{extension}", stem.to_string_lossy());
         let file = out.join(name);
-        let svg = picture::svg(&subject.path, &panels).map_err(|error| {
-            Failure::environment(format!("read {}", subject.path.display()), &error)
-        })?;
-        std::fs::write(&file, svg)
+        std::fs::write(&file, bytes)
             .map_err(|error| Failure::environment(format!("write {}", file.display()), &error))?;
         if !args.json {
             output::print(&text(subject, &file, &found))?;
         }
-        images.push(json!({ "image": subject.path, "picture": file, "runs": found }));
+        images.push(
+            json!({ "image": subject.path, "width": image.width(), "height": image.height(),
+                            "picture": file, "runs": found }),
+        );
     }
     if args.json {
         output::json(&json!({ "images": images }))?;
@@ -75,7 +96,12 @@ pub fn run(args: &DetectArgs) -> Outcome {
 }
 
 /// The panels of one image, and the same for programs.
-fn look(subject: &Subject, runs: &[Run], score: f64) -> Outcome<(Vec<Panel>, Vec<Value>)> {
+fn look(
+    subject: &Subject,
+    image: &RgbImage,
+    runs: &[Run],
+    score: f64,
+) -> Outcome<(Vec<Panel>, Vec<Value>)> {
     let (mut panels, mut found) = (Vec::new(), Vec::new());
     if let Some(index) = subject.index {
         let dataset = &runs[0].dataset;
@@ -87,11 +113,14 @@ fn look(subject: &Subject, runs: &[Run], score: f64) -> Outcome<(Vec<Panel>, Vec
             class: object.label,
             text: category(dataset, object.label),
         });
-        panels.push(Panel::new("annotated", labels.collect()));
+        panels.push(Panel {
+            title: "annotated".to_owned(),
+            labels: labels.collect(),
+        });
     }
     for run in runs {
-        let read = Picture::read(&subject.path, run.predictor.side())
-            .map_err(|error| Failure::environment("read an image", &error))?;
+        let read = Picture::of(image, run.predictor.side())
+            .map_err(|error| Failure::environment("resize an image", &error))?;
         let all = run
             .predictor
             .detect(&read)
@@ -102,9 +131,10 @@ fn look(subject: &Subject, runs: &[Run], score: f64) -> Outcome<(Vec<Panel>, Vec
             class: one.label,
             text: format!("{} {:.2}", category(&run.dataset, one.label), one.score),
         });
-        let mut panel = Panel::new(&run.label, labels.collect());
-        panel.size = (read.width, read.height);
-        panels.push(panel);
+        panels.push(Panel {
+            title: run.label.clone(),
+            labels: labels.collect(),
+        });
         let objects: Vec<Value> = kept
             .iter()
             .map(|one| {
@@ -113,12 +143,6 @@ fn look(subject: &Subject, runs: &[Run], score: f64) -> Outcome<(Vec<Panel>, Vec
             })
             .collect();
         found.push(json!({ "run": run.label, "detections": objects }));
-    }
-    // Every run reads the same file.
-    if let Some(size) = panels.last().map(|panel| panel.size) {
-        for panel in &mut panels {
-            panel.size = size;
-        }
     }
     Ok((panels, found))
 }
@@ -153,23 +177,17 @@ fn category(dataset: &Dataset, label: i64) -> String {
         .map_or_else(|| format!("class {label}"), |found| found.name.clone())
 }
 
-/// Loads the model of a run directory.
+/// Loads the model that `path` means.
 fn open(path: &Path, args: &DetectArgs) -> Outcome<Run> {
-    let (configuration, weights) = (path.join("config.toml"), path.join("model.safetensors"));
-    for file in [&configuration, &weights] {
-        if !file.exists() {
-            return Err(
-                Failure::usage(format!("{} does not exist", file.display())).hint(
-                    "name a run directory: train and simulate leave config.toml and \
-                     model.safetensors there when they end",
-                ),
-            );
-        }
-    }
-    let toml = std::fs::read_to_string(&configuration).map_err(|error| {
-        Failure::environment(format!("read {}", configuration.display()), &error)
-    })?;
-    let config = from_text(&toml, &configuration)?.config;
+    let trained = Trained::open(path)?;
+    let config = trained.config;
+    let Weights::File(weights) = &trained.weights else {
+        return Err(
+            Failure::usage(format!("{} has no model.safetensors", path.display())).hint(
+                "a run leaves it at its end; `gradcode eval` evaluates checkpoints of one that goes on",
+            ),
+        );
+    };
     let model = config
         .torch_model()
         .filter(|model| !matches!(model, ModelConfig::Cnn { .. }))
@@ -187,22 +205,24 @@ fn open(path: &Path, args: &DetectArgs) -> Outcome<Run> {
         .map_or_else(|| dataset.classes(), |classes| classes as usize);
     let device = torch_models::device(args.device.as_deref().unwrap_or(&config.compute.device), 0)
         .map_err(|error| Failure::environment("choose a device", &error))?;
-    let predictor = Predictor::load(&model, classes, &weights, device, threads(&config, 1))
+    let predictor = Predictor::load(&model, classes, weights, device, threads(&config, 1))
         .map_err(|error| Failure::usage(format!("failed to {}", Causes(&error))))?;
     Ok(Run {
-        label: label(path, &config),
+        label: trained.label,
+        directory: trained.directory,
         predictor,
         dataset,
     })
 }
 
-/// A run goes by its directory, which tells runs of one experiment apart.
-fn label(path: &Path, config: &Config) -> String {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.file_name().map_or_else(
-        || config.title.clone(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+/// Runs go by their directories' names; where two are the same, by their paths.
+fn tell_apart(runs: &mut [Run], paths: &[&PathBuf]) {
+    let labels: Vec<String> = runs.iter().map(|run| run.label.clone()).collect();
+    for (i, run) in runs.iter_mut().enumerate() {
+        if labels.iter().filter(|label| **label == labels[i]).count() > 1 {
+            run.label = paths[i].display().to_string();
+        }
+    }
 }
 
 /// The images asked for: files, places in the held-out set, or its first few.

@@ -6,6 +6,7 @@ pub mod config;
 pub mod data;
 pub mod detect;
 pub mod doctor;
+pub mod eval;
 pub mod plan;
 pub mod simulate;
 pub mod tokenize;

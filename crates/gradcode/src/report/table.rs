@@ -1,6 +1,7 @@
 //! The report on the terminal: the same rows for one run and for several side by side, then each
 //! run's workers.
 
+use crate::headline;
 use std::fmt::Write;
 
 use run_log::{AttributeValue, Summary, WorkerSummary};
@@ -238,6 +239,9 @@ fn quality(runs: &[Run]) -> Section {
                 .map(|m| significant(m.value, 4))
                 .unwrap_or_default()
         });
+        if headline::is_detail(name) {
+            continue;
+        }
         section.row(format!("held-out {name}, best"), runs, |s| {
             let best = s.metrics.best.get(name);
             best.map(|m| format!("{} after {}", significant(m.value, 4), m.iteration))

@@ -11,12 +11,14 @@ mod progress;
 pub mod resume;
 mod rules;
 mod signals;
+mod trained;
 
 pub use conduct::{Conduct, Ended, conduct, first_plan};
 pub use directory::RunDirectory;
 pub use learner::{build_engine, build_learner, held_out, threads};
 pub use rules::{downlink, rules, virtual_rules};
 pub use signals::{StopFlag, signals};
+pub use trained::{Trained, Weights};
 
 /// This machine's name; empty if it has none.
 pub fn hostname() -> String {

@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use learner::Metric;
 use run_log::IterationRow;
 
+use crate::headline;
+
 /// Seconds between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -80,16 +82,10 @@ impl Progress {
         }
     }
 
-    /// Shows an evaluation.
+    /// Shows an evaluation's leading metrics.
     pub fn evaluation(&self, iterations: u64, metrics: &[Metric]) {
-        let words: Vec<String> = metrics
-            .iter()
-            .map(|metric| format!("{} {:.4}", metric.name, metric.value))
-            .collect();
-        self.line(&format!(
-            "evaluation after {iterations}: {}",
-            words.join("  ")
-        ));
+        let line = headline::line(metrics);
+        self.line(&format!("evaluation after {iterations}: {line}"));
     }
 
     /// Shows that a checkpoint is complete.

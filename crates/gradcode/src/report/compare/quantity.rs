@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::super::format::{si_prefix, significant};
 use super::source::{Comparison, value_at};
 use crate::exit::{Failure, Outcome};
+use crate::headline;
 
 /// Bits up to an evaluation, in a study's series.
 pub const RECEIVED: &str = "bits_up_payload";
@@ -161,7 +162,7 @@ pub fn sweep_text(sweep: &[(String, Value)]) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// Results among the series: metrics first to last in importance.
+/// Results among the series that lead: metrics first to last in importance.
 pub fn metrics(comparison: &Comparison) -> Vec<String> {
     let rank = |name: &str| match name {
         "loss" => 0,
@@ -172,7 +173,7 @@ pub fn metrics(comparison: &Comparison) -> Vec<String> {
     let mut names: Vec<String> = comparison
         .series_names()
         .into_iter()
-        .filter(|name| !ACCOUNTS.contains(name))
+        .filter(|name| !ACCOUNTS.contains(name) && !headline::is_detail(name))
         .map(str::to_owned)
         .collect();
     names.sort_by_key(|name| rank(name));

@@ -24,6 +24,7 @@ use super::explain::columns::Columns;
 use super::format::{si_prefix, significant};
 use super::{Run, failure};
 use crate::exit::{ENVIRONMENT, Failure, Outcome};
+use crate::headline;
 use curves::{Curve, Panel};
 
 /// Workers with a row of their own in a figure.
@@ -303,13 +304,16 @@ pub fn bits_sent(run: &Run) -> Outcome<String> {
     drawn(curves::draw(&[panel], HALF_PAGE))
 }
 
-/// One panel per metric.
+/// One panel per metric that leads.
 pub fn evaluations(runs: &[Run]) -> Outcome<Figures> {
     let mut panels: Vec<Panel> = vec![];
     for run in runs {
         let evaluation = run.reader.evaluation().map_err(failure)?;
         let completed: Vec<f64> = evaluation.iteration.iter().map(|&i| i as f64).collect();
         for (name, values) in evaluation.metrics {
+            if headline::is_detail(&name) {
+                continue;
+            }
             let (x, smooth): (Vec<f64>, Vec<f64>) = completed
                 .iter()
                 .zip(&values)

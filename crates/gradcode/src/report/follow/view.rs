@@ -6,6 +6,7 @@ use run_log::{exponential_average, quantile, smoothing_span};
 use super::super::Run;
 use super::super::format::{duration, percent, significant};
 use super::super::story;
+use crate::headline;
 
 /// Iterations that count as recent.
 const RECENT: usize = 50;
@@ -182,6 +183,7 @@ pub fn lines(run: &Run, age: f64, columns: usize, rows: usize) -> Vec<String> {
         .metrics
         .r#final
         .iter()
+        .filter(|(name, _)| !headline::is_detail(name))
         .map(|(name, metric)| format!("{name} {}", significant(metric.value, 4)))
         .collect();
     if let Some(at) = run

@@ -117,7 +117,7 @@ mod bpe {
         let mut tokenizer = tokenizers::Tokenizer::new(BPE::default());
         tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
         let trainer = BpeTrainerBuilder::new()
-            .vocab_size(300)
+            .vocab_size(280)
             .show_progress(false)
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
             .special_tokens(vec![AddedToken::from("<|endoftext|>", true)])
@@ -141,13 +141,13 @@ mod bpe {
         assert_eq!(pair.encode(TEXT.as_bytes(), &text).unwrap(), tokens);
         assert!(tokens.len() < TEXT.len() * 2 / 3, "{} tokens", tokens.len());
         assert_eq!(one.end_of_document(), pair.end_of_document());
-        assert_eq!(one.vocabulary(), 300);
+        assert_eq!(one.vocabulary(), 280);
 
         let summary = prepare(&[text], &one, &scratch.config(0.0)).unwrap();
         let file = TokenFile::open(&summary.train).unwrap();
         let mut expected = tokens;
         expected.extend(one.end_of_document());
-        assert_eq!(file.window(0, file.len(), 300).unwrap(), expected);
+        assert_eq!(file.window(0, file.len(), 280).unwrap(), expected);
         let sidecar = file.sidecar().unwrap();
         assert_eq!(sidecar.bytes, Some(TEXT.len() as u64));
         assert_eq!(sidecar.tokenizer_sha256, one.sha256());

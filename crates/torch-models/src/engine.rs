@@ -130,7 +130,10 @@ pub struct TorchLearner<T: Task> {
     task: T,
     name: String,
     flat: Flat,
-    initial: Vec<f32>,
+    /// The start from a weights file; `None` where it is drawn, which is done when it is asked for:
+    /// only a master asks, and workers need not spend the time and hold the memory.
+    initial: Option<Vec<f32>>,
+    seed: u64,
     data: TrainingData<T::Source>,
     /// Held-out samples; `None` where evaluation runs on the training samples.
     validation: Option<Arc<T::Source>>,
@@ -158,22 +161,22 @@ impl<T: Task> TorchLearner<T> {
     ) -> Result<Self, LearnerError> {
         let (parameters, mut buffers) = store.into_parts();
         let flat = Flat::new(parameters, config.device)?;
-        let mut initial = flat.initial_parameters(config.seed);
-        let mut start = None;
+        let (mut initial, mut start) = (None, None);
         if let Some(path) = &config.weights {
             start = Some(weights::load(
                 path,
                 flat.slots(),
-                &mut initial,
+                initial.insert(flat.initial_parameters(config.seed)),
                 &mut buffers,
                 config.tolerance,
             )?);
         }
-        let mut learner = Self {
+        Ok(Self {
             task,
             name,
             flat,
             initial,
+            seed: config.seed,
             data,
             validation,
             evaluation_samples: match config.evaluation_samples {
@@ -184,9 +187,7 @@ impl<T: Task> TorchLearner<T> {
             threads: config.threads.max(1) as i32,
             buffers,
             start,
-        };
-        learner.flat.set_parameters(&learner.initial)?;
-        Ok(learner)
+        })
     }
 
     /// Writes `parameters` as a safetensors file under PyTorch's names.
@@ -313,7 +314,8 @@ impl<T: Task> Learner for TorchLearner<T> {
     }
 
     fn initial_parameters(&mut self) -> Vec<f32> {
-        self.initial.clone()
+        let drawn = || self.flat.initial_parameters(self.seed);
+        self.initial.clone().unwrap_or_else(drawn)
     }
 
     fn coded_gradient(

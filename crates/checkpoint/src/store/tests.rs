@@ -45,6 +45,19 @@ fn what_is_written_is_read_to_the_bit() {
     read.verify().expect("unchanged");
 }
 
+/// A name that no directory has cannot be removed as one, by root neither.
+#[test]
+fn what_cannot_be_removed_does_not_undo_a_checkpoint() {
+    let (_scratch, store) = store(1);
+    write(&store, 5, &[1.0]);
+    let stuck = store.draft_path(3);
+    fs::write(&stuck, "not a directory").expect("written");
+    write(&store, 10, &[2.0]);
+    assert_eq!(store.iterations().expect("listed"), [10]);
+    assert!(stuck.exists());
+    fs::remove_file(&stuck).expect("removed");
+}
+
 #[test]
 fn the_newest_are_kept_and_leftovers_removed() {
     let (_scratch, store) = store(2);

@@ -190,12 +190,12 @@ preempted=$(record 'PreemptTime=\([0-9][0-9T:-]*\)')
 if [ -z "$stated" ] && [ -n "$preempted" ]; then code=85; fi
 case $code in
   0) say "done: $out"; exit 0 ;;
-  85) iterations=$(status_field iterations_done) ;;
+  85) iterations=$(status_field iterations_done) saved=$(status_field checkpoint) ;;
   86) say "stopped early without a checkpoint: log and model in $out are complete up to there"; exit 86 ;;
   *) say "ended with code $code (gradcode --help lists them)"; exit "$code" ;;
 esac
 if [ -n "$stated" ]; then
-  say "stopped after $iterations iterations with a checkpoint in $out"
+  say "stopped after $iterations iterations; the newest checkpoint in $out is of ${saved:=0}"
 else
   say "ended by a preemption; to go on from the last checkpoint in $out, if there is one"
 fi
@@ -212,15 +212,15 @@ if [ "$restarts" -ge "$most" ]; then
   exit 85
 fi
 if [ -n "$stated" ]; then
-  # Iterations at the last requeue, and how many starts in a row have added none.
+  # The checkpoint at the last requeue, and how many starts in a row have left no later one.
   before=0 idle=0
   [ ! -r "$out/.requeued-at" ] || read -r before idle <"$out/.requeued-at"
-  if [ "$iterations" -gt "$before" ]; then idle=0; else idle=$((idle + 1)); fi
+  if [ "$saved" -gt "$before" ]; then idle=0; else idle=$((idle + 1)); fi
   if [ "$idle" -ge 2 ]; then
-    fail 85 "not requeued: two starts in a row did nothing, there were $before iterations before them" \
-      "a longer --time, or a shorter time in --signal"
+    fail 85 "not requeued: two starts in a row left no checkpoint beyond iteration $before" \
+      "a longer --time, a shorter time in --signal, or room on the disk"
   fi
-  echo "$iterations $idle" >"$out/.requeued-at"
+  echo "$saved $idle" >"$out/.requeued-at"
 fi
 say "requeued"
 # Slurm ends this script and scontrol as soon as it has heard.

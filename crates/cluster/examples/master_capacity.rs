@@ -141,15 +141,9 @@ impl Journal for Rows {
         self.rows.push((row, seconds.as_secs_f64()));
         self.last = Instant::now();
     }
-    fn evaluation(&mut self, _iterations: u64, _metrics: &[Metric]) {}
-    fn plan(&mut self, _start_iteration: u64, _plan: &Plan, _reason: &str) {}
     fn warning(&mut self, text: &str) {
         eprintln!("{text}");
     }
-    fn commit(&mut self) -> Result<(), String> {
-        Ok(())
-    }
-    fn checkpoint(&mut self, _iterations: u64, _seconds: f64) {}
 }
 
 /// Seconds per round: all of the master's, and of those folding and stepping.

@@ -85,7 +85,10 @@ impl<'a> Master<'a> {
         let mut publisher = Publisher::new(settings.downlink, dimension, settings.seed)
             .map_err(|error| RunError::Replan(error.to_string()))?;
         if let Some(resume) = &mut parts.resume {
-            publisher.restore(std::mem::take(&mut resume.shadow));
+            publisher.restore(
+                std::mem::take(&mut resume.shadow),
+                resume.state.shadow_iteration,
+            );
         }
         Ok(Self {
             settings: parts.settings,

@@ -140,6 +140,8 @@ pub(crate) struct Publisher {
     half: bool,
     seed: u64,
     version: u64,
+    /// The iteration of the newest model.
+    published: Option<u64>,
     /// What workers have, where that is built from updates; empty before the first model.
     shadow: Vec<f32>,
     delta: Vec<f32>,
@@ -167,6 +169,7 @@ impl Publisher {
             half: downlink == Downlink::Bf16,
             seed,
             version: 0,
+            published: None,
             shadow: Vec::new(),
             delta: Vec::new(),
             recent: VecDeque::new(),
@@ -180,21 +183,33 @@ impl Publisher {
         &self.shadow
     }
 
-    /// Goes on with a shadow from a checkpoint.
-    pub fn restore(&mut self, shadow: Vec<f32>) {
-        self.shadow = shadow;
+    /// The iteration whose update the shadow has, if there is one.
+    pub fn published(&self) -> Option<u64> {
+        self.published.filter(|_| !self.shadow.is_empty())
     }
 
-    /// The model of `iteration`, for `parameters` at the master. Call it once per iteration, in
-    /// order.
+    /// Goes on with a shadow from a checkpoint, which has the update of iteration `published`.
+    pub fn restore(&mut self, shadow: Vec<f32>, published: Option<u64>) {
+        self.shadow = shadow;
+        self.published = published;
+    }
+
+    /// The model of `iteration`, for `parameters` at the master. Call it in the order of iterations;
+    /// one that is begun again has no second update.
     pub fn publish(&mut self, parameters: &[f32], iteration: u64) -> Result<Model, PublishError> {
-        self.version += 1;
-        if self.compressor.is_some() {
-            if self.shadow.is_empty() {
-                self.shadow = parameters.to_vec();
-            } else {
-                self.update(parameters, iteration)?;
+        let again = self.published() == Some(iteration);
+        if again {
+            self.version = self.version.max(1);
+        } else {
+            self.version += 1;
+            if self.compressor.is_some() {
+                if self.shadow.is_empty() {
+                    self.shadow = parameters.to_vec();
+                } else {
+                    self.update(parameters, iteration)?;
+                }
             }
+            self.published = Some(iteration);
         }
         let values = self.buffer(parameters.len());
         let mut halves = None;

@@ -28,14 +28,14 @@ use run_log::IterationRow;
 use std::time::Instant;
 use straggler::Monitor;
 
-/// Receives what a run produces, as it happens.
+/// Receives what a run produces, as it happens. What an implementation leaves out is dropped.
 pub trait Journal {
     /// One iteration is complete.
     fn iteration(&mut self, row: IterationRow);
     /// The model after `iterations` iterations was evaluated.
-    fn evaluation(&mut self, iterations: u64, metrics: &[Metric]);
+    fn evaluation(&mut self, _iterations: u64, _metrics: &[Metric]) {}
     /// `plan` holds from `start_iteration` on; `reason` says for people why it was made.
-    fn plan(&mut self, start_iteration: u64, plan: &Plan, reason: &str);
+    fn plan(&mut self, _start_iteration: u64, _plan: &Plan, _reason: &str) {}
     /// Something that happened as it should; where many runs are watched together, nobody needs it.
     fn note(&mut self, _text: &str) {}
     /// Something a person should know.
@@ -44,9 +44,11 @@ pub trait Journal {
     ///
     /// # Errors
     /// Why it cannot, reading after "failed to"; nothing is lost by that.
-    fn commit(&mut self) -> Result<(), String>;
+    fn commit(&mut self) -> Result<(), String> {
+        Ok(())
+    }
     /// A checkpoint after `iterations` iterations is complete; it took `seconds`.
-    fn checkpoint(&mut self, iterations: u64, seconds: f64);
+    fn checkpoint(&mut self, _iterations: u64, _seconds: f64) {}
 }
 
 /// What is known of the workers when a plan is made on the way.
@@ -196,6 +198,9 @@ impl Master<'_> {
         let started = Instant::now();
         let traffic = self.transport.traffic();
         let mut row = IterationRow::new(t, self.plan.workers.len());
+        // A round that is broken off leaves no trace: it is begun again later.
+        let before =
+            (self.transport.real_time()).then(|| (self.norms.clone(), self.offences.clone()));
 
         let beta = self.publish_model(t)?;
         let Some(round) = self.open_round(t, &beta)? else {
@@ -203,6 +208,9 @@ impl Master<'_> {
         }; // beta_t to every idle worker
         row.seconds_open = started.elapsed().as_secs_f64();
         let Some(waited) = self.gather(&round, &mut row)? else {
+            if let Some(before) = before {
+                (self.norms, self.offences) = before;
+            }
             return Ok(None);
         }; // ghat, from whoever meets the deadline
         let seconds_virtual = self.virtual_seconds(t);

@@ -53,8 +53,10 @@ pub enum OnStraggling {
 pub struct Memory {
     /// Logical worker i.
     pub worker: u32,
-    /// Learning rate at which the residual was left.
+    /// Learning rate at which the residual was left, rescaled since where w_i has changed.
     pub rate: f64,
+    /// The decoding weight w_i that e_i is to be delivered with; 0 where no plan has said it.
+    pub weight: f64,
     /// What was not delivered, in units of the gradient; as long as the worker's messages.
     pub residual: Vec<f32>,
 }
@@ -67,6 +69,22 @@ impl Memory {
             .map(|&r| self.rate * f64::from(r))
             .collect()
     }
+
+    /// Rescales e_i for another decoding weight, so that w_i e_i stays what it was. A worker that a
+    /// plan leaves out (weight 0) keeps its memory for the next plan that does not.
+    pub(crate) fn rescale(&mut self, weight: f64) {
+        rescale(&mut self.rate, &mut self.weight, weight);
+    }
+}
+
+fn rescale(rate: &mut f64, weight: &mut f64, new: f64) {
+    if new == 0.0 {
+        return;
+    }
+    if *weight != 0.0 && *weight != new {
+        *rate *= *weight / new;
+    }
+    *weight = new;
 }
 
 /// A handle on the memories of an engine's workers, so that verdicts are settled and memories are
@@ -108,6 +126,8 @@ pub(crate) struct Memories {
     rule: OnStraggling,
     schedule: Schedule,
     iterations: u64,
+    /// Decoding weights of the plan in force; none before the first.
+    weights: Vec<f64>,
     held: BTreeMap<u32, Memory>,
     /// Workers whose frame waits for the verdict.
     pending: BTreeMap<u32, Pending>,
@@ -117,6 +137,7 @@ pub(crate) struct Memories {
 /// A memory to be, by verdict.
 struct Pending {
     rate: f64,
+    weight: f64,
     /// (x - C(x)) / gamma_t.
     delivered: Vec<f32>,
     /// x / gamma_t, where a late gradient is remembered.
@@ -129,6 +150,7 @@ impl Memories {
             rule: feedback.on_straggling,
             schedule,
             iterations,
+            weights: Vec::new(),
             held: BTreeMap::new(),
             pending: BTreeMap::new(),
             spare: Vec::new(),
@@ -171,6 +193,7 @@ impl Memories {
         let lost = (self.rule == OnStraggling::Lost).then(|| self.copy(x));
         let pending = Pending {
             rate,
+            weight: self.weight(worker),
             delivered,
             lost,
         };
@@ -193,6 +216,7 @@ impl Memories {
             let memory = Memory {
                 worker,
                 rate: pending.rate,
+                weight: pending.weight,
                 residual,
             };
             let before = self.held.insert(worker, memory);
@@ -208,22 +232,29 @@ impl Memories {
         }
     }
 
-    /// Multiplies a memory by `factor`: w_i changed to w_i / factor, and w_i e_i stays what it was.
-    pub fn rescale(&mut self, worker: u32, factor: f64) {
-        if let Some(memory) = self.held.get_mut(&worker) {
-            memory.rate *= factor;
+    /// Rescales all memories for a plan's decoding weights: w_i e_i stays what it was.
+    pub fn set_weights(&mut self, weights: &[f64]) {
+        self.weights = weights.to_vec();
+        for (&worker, memory) in &mut self.held {
+            memory.rescale(weight_in(weights, worker));
         }
-        if let Some(pending) = self.pending.get_mut(&worker) {
-            pending.rate *= factor;
+        for (&worker, pending) in &mut self.pending {
+            let new = weight_in(weights, worker);
+            rescale(&mut pending.rate, &mut pending.weight, new);
         }
+    }
+
+    fn weight(&self, worker: u32) -> f64 {
+        weight_in(&self.weights, worker)
     }
 
     pub fn get(&self, worker: u32) -> Option<&Memory> {
         self.held.get(&worker)
     }
 
-    pub fn restore(&mut self, memory: Memory) {
+    pub fn restore(&mut self, mut memory: Memory) {
         self.forget_pending(memory.worker);
+        memory.rescale(self.weight(memory.worker));
         self.held.insert(memory.worker, memory);
     }
 
@@ -233,6 +264,11 @@ impl Memories {
         copy.extend_from_slice(x);
         copy
     }
+}
+
+/// A worker's weight; 0 for one that the list does not have.
+pub(crate) fn weight_in(weights: &[f64], worker: u32) -> f64 {
+    weights.get(worker as usize).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -321,9 +357,37 @@ mod tests {
         memories.settle(3, true);
         let memory = memories.get(3).cloned().expect("it has one");
         let text = serde_json::to_string(&memory).expect("plain data");
-        let mut other = super::tests::memories(OnStraggling::Keep, ScheduleShape::Constant);
-        other.restore(serde_json::from_str(&text).expect("what was written"));
-        other.rescale(3, 3.0);
-        assert_eq!(send(&mut other, 1, [0.0, 0.0]), [0.0, 6.0]);
+        let restored = || -> Memory { serde_json::from_str(&text).expect("what was written") };
+        let weigh = |weight| [0.0, 0.0, 0.0, weight];
+        // Whichever comes first, the plan or the memory.
+        for plan_first in [true, false] {
+            let mut other = super::tests::memories(OnStraggling::Keep, ScheduleShape::Constant);
+            if plan_first {
+                other.set_weights(&weigh(2.0));
+            }
+            other.restore(Memory {
+                weight: 6.0,
+                ..restored()
+            });
+            other.set_weights(&weigh(2.0));
+            assert_eq!(send(&mut other, 1, [0.0, 0.0]), [0.0, 6.0]);
+        }
+    }
+
+    /// A plan without the worker is in between: its memory waits, and is worth the same later.
+    #[test]
+    fn a_memory_outlives_a_plan_that_leaves_its_worker_idle() {
+        let mut memories = memories(OnStraggling::Lost, ScheduleShape::Constant);
+        memories.set_weights(&[1.0, 1.0, 1.0, 4.0]);
+        send(&mut memories, 0, [0.0, 2.0]);
+        memories.settle(3, true);
+        send(&mut memories, 1, [0.0, 1.0]); // its verdict comes under another plan
+        for weight in [0.0, 2.0] {
+            memories.set_weights(&[1.0, 1.0, 1.0, weight]);
+        }
+        let memory = memories.get(3).expect("it has one");
+        assert_eq!((memory.rate, memory.weight), (1.0, 2.0));
+        memories.settle(3, false);
+        assert_eq!(send(&mut memories, 2, [0.0, 0.0]), [0.0, 6.0]);
     }
 }

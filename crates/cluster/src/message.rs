@@ -66,14 +66,7 @@ pub enum Order {
         worker: u32,
     },
     /// What the worker had still to deliver follows, from a checkpoint.
-    Memory {
-        /// Logical worker i.
-        worker: u32,
-        /// Learning rate at which it was left.
-        rate: f64,
-        /// Length of the residual.
-        bytes: u64,
-    },
+    Memory(MemoryHead),
     /// The master is busy but alive.
     KeepAlive,
     /// The run is over.
@@ -104,6 +97,19 @@ pub enum At {
         /// Length of each.
         bytes: u64,
     },
+}
+
+/// A [`crate::Memory`] without its residual, which follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryHead {
+    /// Logical worker i.
+    pub worker: u32,
+    /// Learning rate at which the residual was left.
+    pub rate: f64,
+    /// Decoding weight that it is to be delivered with.
+    pub weight: f64,
+    /// Length of the residual; 0 when there is none.
+    pub bytes: u64,
 }
 
 /// How a run ends for the workers' ranks.
@@ -174,14 +180,7 @@ pub enum Report {
         bytes: u64,
     },
     /// The answer to [`Order::Recall`]: the worker's memory follows, if it has one.
-    Memory {
-        /// Logical worker i.
-        worker: u32,
-        /// Learning rate at which the residual was left.
-        rate: f64,
-        /// Length of the residual; 0 when there is none.
-        bytes: u64,
-    },
+    Memory(MemoryHead),
     /// The rank has understood [`Order::Stop`] and sends nothing more.
     Goodbye,
 }

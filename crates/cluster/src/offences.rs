@@ -75,6 +75,14 @@ impl Offences {
         (record.total <= TOLD || record.total.is_power_of_two()).then_some(record.total)
     }
 
+    /// Forgets what would give a worker up: it has a new process.
+    pub(crate) fn forgive(&mut self, worker: usize) {
+        if let Some(record) = self.workers.get_mut(worker) {
+            record.in_a_row = 0;
+            record.recent.clear();
+        }
+    }
+
     /// Counts a message of a round in which its worker was not asked.
     pub(crate) fn foreign(&mut self) {
         self.foreign += 1;
@@ -178,6 +186,20 @@ mod tests {
             offences.refuse(1, "NaN".to_owned());
             assert_eq!((offences.now(0), offences.judge(&[], STRICT).len()), (1, 0));
         }
+    }
+
+    #[test]
+    fn a_worker_that_is_back_begins_anew() {
+        let mut offences = Offences::new(2);
+        for _ in 0..WINDOW {
+            offences.refuse(1, "NaN".to_owned());
+            offences.judge(&[0], Tolerance::ANYTHING);
+        }
+        assert_eq!(offences.clone().judge(&[0, 1], STRICT).len(), 1);
+        offences.forgive(1);
+        assert_eq!(offences.judge(&[0, 1], STRICT), []);
+        offences.refuse(1, "NaN".to_owned());
+        assert_eq!(offences.judge(&[0], STRICT), []);
     }
 
     /// Every second report is refused: never three in a row, but too large a share once enough

@@ -310,11 +310,5 @@ struct Silent;
 
 impl Journal for Silent {
     fn iteration(&mut self, _row: IterationRow) {}
-    fn evaluation(&mut self, _iterations: u64, _metrics: &[Metric]) {}
-    fn plan(&mut self, _start_iteration: u64, _plan: &Plan, _reason: &str) {}
     fn warning(&mut self, _text: &str) {}
-    fn commit(&mut self) -> Result<(), String> {
-        Ok(())
-    }
-    fn checkpoint(&mut self, _iterations: u64, _seconds: f64) {}
 }

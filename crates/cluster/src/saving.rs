@@ -2,13 +2,14 @@
 
 use crate::error::RunError;
 use crate::master::Master;
-use crate::memory::Memory;
+use crate::memory::{Memory, weight_in};
 use crate::settings::Every;
 use crate::snapshot::{
     BETA, CONFIG, MasterState, OPTIMIZER, PARAMETERS, RESIDUAL, Resume, SHADOW, STATE, memory_file,
 };
 use crate::transport::{Event, beside};
 use checkpoint::{CheckpointError, Store};
+use gradient_code::Decoder;
 use run_log::IterationRow;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,9 @@ impl Master<'_> {
         self.clockwork.restore(&resume.state.times);
         self.offences = resume.state.offences.clone();
         self.norms = resume.state.norms.clone();
+        for lost in &resume.state.lost {
+            self.offences.forgive(lost.worker);
+        }
         if !resume.state.lost.is_empty() {
             let lost: Vec<String> = resume
                 .state
@@ -193,13 +197,18 @@ impl Master<'_> {
         let vectors = optimizer.vectors.iter();
         let vectors: Vec<(&str, &[f32])> = vectors.map(|(name, v)| (&**name, &**v)).collect();
         write!(|| draft.vectors(OPTIMIZER, &vectors));
-        let mut memories = Vec::new();
+        let (mut memories, mut memory_weights) = (Vec::new(), Vec::new());
         if self.settings.error_feedback.is_some() {
             for worker in 0..self.plan.workers.len() {
-                if let Some(memory) = self.recall(worker, done)? {
+                if let Some(mut memory) = self.recall(worker, done)? {
+                    // The worker may not have taken in the plan in force yet.
+                    if let Decoder::Fixed { weights, .. } = &self.plan.decoder {
+                        memory.rescale(weight_in(weights, memory.worker));
+                    }
                     let file = memory_file(memory.worker);
                     write!(|| draft.vectors(&file, &[(RESIDUAL, &memory.residual)]));
                     memories.push((memory.worker, memory.rate));
+                    memory_weights.push(memory.weight);
                 }
             }
         }
@@ -216,7 +225,9 @@ impl Master<'_> {
             monitor: self.monitor.clone(),
             optimizer: optimizer.kind,
             optimizer_steps: optimizer.step,
+            shadow_iteration: self.publisher.published(),
             memories,
+            memory_weights,
         };
         write!(|| {
             draft.text(CONFIG, &checkpoints.config)?;
@@ -226,19 +237,26 @@ impl Master<'_> {
         Ok(Ok(()))
     }
 
-    /// What a worker has still to deliver, wherever it lives. A worker that does not answer is lost.
+    /// What a worker has still to deliver, wherever it lives. Its rank answers while it computes, so
+    /// one of which nothing comes for as long as a silent worker is tolerated is lost.
     fn recall(&mut self, worker: usize, t: u64) -> Result<Option<Memory>, RunError> {
         if self.roster.is_lost(worker) {
             return Ok(None);
         }
         self.transport.recall(worker)?;
         let round = self.no_round(t);
-        let until = round.started + self.settings.silence_timeout;
+        let patience = self.patience_for_an_answer();
+        let mut until = round.started + patience;
+        let mut moved = self.transport.traffic().up;
         let mut events = Vec::new();
         let mut found = None;
         loop {
             self.transport.poll(self.until(until), &mut events)?;
-            let quiet = events.is_empty();
+            let traffic = self.transport.traffic().up;
+            let quiet = events.is_empty() && traffic == moved;
+            if traffic != moved {
+                (moved, until) = (traffic, self.transport.now() + patience);
+            }
             for event in events.drain(..) {
                 match event {
                     Event::Memory { worker: of, memory } if of == worker => found = Some(memory),

@@ -30,6 +30,18 @@ impl Master<'_> {
         }
     }
 
+    /// Seconds for which nothing may come of a rank that was asked for something it has ready. Where
+    /// arrivals are drawn nobody may be missing, so that a slow network must not cost a worker.
+    pub(crate) fn patience_for_an_answer(&self) -> f64 {
+        let silence = self.settings.silence_timeout;
+        if self.clockwork.drawn() {
+            silence
+        } else {
+            let tolerated = self.settings.give_up_seconds;
+            tolerated.max(FRAME_PATIENCE).min(silence)
+        }
+    }
+
     /// Goes on without the frames that have stopped on their way. Their workers stay busy until the
     /// frames arrive, or until they are given up.
     pub(crate) fn leave_behind(&mut self, state: &mut Gathering, row: &mut IterationRow) {

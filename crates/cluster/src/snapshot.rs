@@ -65,8 +65,16 @@ pub struct MasterState {
     pub optimizer: String,
     /// Steps the optimizer has taken.
     pub optimizer_steps: u64,
+    /// With quantized updates downwards: the iteration whose update the workers' copy has. That is
+    /// the next one if its round was begun and broken off.
+    #[serde(default)]
+    pub shadow_iteration: Option<u64>,
     /// The workers that have a memory, and the learning rate at which each residual was left.
     pub memories: Vec<(u32, f64)>,
+    /// The decoding weight that each of them is to be delivered with: the plan's, or that of an
+    /// earlier one where the plan leaves the worker idle.
+    #[serde(default)]
+    pub memory_weights: Vec<f64>,
 }
 
 /// A checkpoint that has been read and fits the model: what [`crate::Parts::resume`] takes.
@@ -92,7 +100,6 @@ impl Resume {
         dimension: usize,
         workers: usize,
     ) -> Result<Self, CheckpointError> {
-        checkpoint.verify()?;
         let refused = |what: String| CheckpointError::Foreign {
             path: checkpoint.path().to_owned(),
             what,
@@ -134,6 +141,7 @@ impl Resume {
             step: state.optimizer_steps,
             vectors: checkpoint.vectors(OPTIMIZER)?.into_iter().collect(),
         };
+        checkpoint.verify_all_but(&[STATE, PARAMETERS, SHADOW, OPTIMIZER])?;
         Ok(Self {
             state,
             parameters,
@@ -178,11 +186,14 @@ impl Resume {
 
     /// The workers' memories, one after another: they may not fit into memory together.
     pub(crate) fn memories(&self) -> impl Iterator<Item = Result<Memory, CheckpointError>> {
-        self.state.memories.iter().map(|&(worker, rate)| {
+        let weights = self.state.memory_weights.iter().copied();
+        let weights = weights.chain(std::iter::repeat(0.0)); // not known: the plan's
+        (self.state.memories.iter().zip(weights)).map(|(&(worker, rate), weight)| {
             let mut vectors = self.checkpoint.vectors(&memory_file(worker))?;
             Ok(Memory {
                 worker,
                 rate,
+                weight,
                 residual: vectors.remove(RESIDUAL).unwrap_or_default(),
             })
         })

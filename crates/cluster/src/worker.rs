@@ -163,15 +163,8 @@ impl Engine {
     /// Switches to a new plan. Memories are rescaled where a worker's decoding weight changed, so
     /// that what they still have to deliver stays the same.
     pub fn set_plan(&mut self, plan: Arc<Plan>) {
-        if let (Some(memories), Some(before)) = (&self.memories, &self.plan)
-            && let (Decoder::Fixed { weights: old, .. }, Decoder::Fixed { weights: new, .. }) =
-                (&before.decoder, &plan.decoder)
-        {
-            for (worker, (old, new)) in old.iter().zip(new).enumerate() {
-                if *old != 0.0 && *new != 0.0 && old != new {
-                    memories.lock().rescale(worker as u32, old / new);
-                }
-            }
+        if let (Some(memories), Decoder::Fixed { weights, .. }) = (&self.memories, &plan.decoder) {
+            memories.lock().set_weights(weights);
         }
         self.plan = Some(plan);
     }

@@ -234,14 +234,9 @@ impl Journal for Inspector {
             findings.note(format!("round {t}: the gradient is {norm}, not {expected}"));
         }
     }
-    fn evaluation(&mut self, _: u64, _: &[Metric]) {}
     fn plan(&mut self, _: u64, plan: &Plan, _: &str) {
         self.plan = Some(plan.clone());
     }
-    fn commit(&mut self) -> Result<(), String> {
-        Ok(())
-    }
-    fn checkpoint(&mut self, _: u64, _: f64) {}
     fn warning(&mut self, text: &str) {
         self.findings.note(text.to_owned());
     }

@@ -149,12 +149,41 @@ fn a_shadow_from_a_checkpoint_goes_on_to_the_bit() {
         }
     }
     let mut resumed = Publisher::new(downlink, DIMENSION, 1).expect("a width that exists");
-    resumed.restore(shadow);
+    resumed.restore(shadow, Some(5));
     for t in 6..10 {
         let model = resumed.publish(&beta(t), t).expect("finite");
         assert_eq!(model.values, models[t as usize].values);
         assert!(matches!(model.delivery(None), Delivery::Whole));
     }
+}
+
+/// A round that was begun, broken off and begun again in another process has one update.
+#[test]
+fn an_iteration_that_is_begun_again_has_no_second_update() {
+    let downlink = Downlink::Delta { bits: 4 };
+    let mut whole = Publisher::new(downlink, DIMENSION, 1).expect("a width that exists");
+    whole.publish(&beta(0), 0).expect("finite");
+    let model = whole.publish(&beta(1), 1).expect("finite");
+    let again = whole.publish(&beta(1), 1).expect("finite");
+    assert_eq!(
+        (again.version, &again.values),
+        (model.version, &model.values)
+    );
+    assert!(matches!(
+        again.delivery(Some(model.version)),
+        Delivery::Nothing
+    ));
+    let mut resumed = Publisher::new(downlink, DIMENSION, 1).expect("a width that exists");
+    resumed.restore(whole.shadow().to_vec(), whole.published());
+    let first = resumed.publish(&beta(1), 1).expect("finite");
+    assert_eq!(first.values, model.values);
+    let next = resumed.publish(&beta(2), 2).expect("finite");
+    let known = Some(first.version);
+    assert!(matches!(next.delivery(known), Delivery::Updates([update]) if update.iteration == 2));
+    assert_eq!(
+        next.values,
+        whole.publish(&beta(2), 2).expect("finite").values
+    );
 }
 
 #[test]

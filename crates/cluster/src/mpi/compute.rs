@@ -6,6 +6,7 @@ use crate::message::{Header, Status, Task};
 use crate::worker::{Engine, Timing};
 use gradient_code::Plan;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -31,9 +32,17 @@ pub(super) struct Finished {
     pub injected: Injected,
 }
 
-/// Serves the main thread until it hangs up.
-pub(super) fn compute(mut engine: Engine, todo: &Receiver<Job>, done: &Sender<Finished>) {
+/// Serves the main thread until it hangs up, or says that it is `over`: tasks that wait then are left.
+pub(super) fn compute(
+    mut engine: Engine,
+    todo: &Receiver<Job>,
+    done: &Sender<Finished>,
+    over: &AtomicBool,
+) {
     while let Ok(job) = todo.recv() {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
         match job {
             Job::Plan(plan) => engine.set_plan(plan),
             Job::Task {

@@ -9,7 +9,9 @@ use crate::buffer::{Buffer, Landing, Parameters};
 use crate::downlink::Model;
 use crate::error::TransportError;
 use crate::memory::Memory;
-use crate::message::{CONTROL_BYTES, Ending, Header, Order, Report, Task, decode, encode};
+use crate::message::{
+    CONTROL_BYTES, Ending, Header, MemoryHead, Order, Report, Task, decode, encode,
+};
 use crate::transport::{Event, Traffic, Transport};
 use gradient_code::Plan;
 use std::collections::{HashMap, VecDeque};
@@ -62,6 +64,8 @@ pub struct MpiTransport {
     last_moved: Instant,
     traffic: Traffic,
     completions: Vec<Completion>,
+    /// The ranks have been told that the run is over.
+    over: bool,
     /// Bytes of the parameters: no memory is longer.
     pub(super) longest_memory: usize,
 }
@@ -132,6 +136,7 @@ impl MpiTransport {
             last_moved: Instant::now(),
             traffic: Traffic::default(),
             completions: Vec::new(),
+            over: false,
             longest_memory: 0,
         };
         for rank in transport.worker_ranks() {
@@ -308,7 +313,10 @@ impl MpiTransport {
                 self.traffic.up += bytes as u64;
                 self.frame_chunk(rank)
             }
-            (Some(Purpose::Memory), Done::Landed(_)) => self.memory_chunk(rank),
+            (Some(Purpose::Memory), Done::Landed(bytes)) => {
+                self.traffic.up += bytes as u64;
+                self.memory_chunk(rank)
+            }
             (Some(Purpose::Chunk), Done::Sent) => {
                 if let Some(first) = self.ranks[rank].outgoing.front_mut() {
                     first.chunks.complete_one();
@@ -353,11 +361,7 @@ impl MpiTransport {
                 let landing = self.expect_text(rank, bytes, tag::REASON, Purpose::Reason)?;
                 self.ranks[rank].failures.push_back((header, landing));
             }
-            Some(Report::Memory {
-                worker,
-                rate,
-                bytes,
-            }) => self.expect_memory(rank, worker, rate, bytes)?,
+            Some(Report::Memory(head)) => self.expect_memory(rank, head)?,
             None => return Err(protocol(rank, "a control message of another version")),
         }
         self.expect_report(rank)
@@ -441,13 +445,16 @@ impl MpiTransport {
     }
 
     fn keep_alive(&mut self) {
+        if self.over {
+            return; // nobody listens after that
+        }
         let now = Instant::now();
         for rank in self.worker_ranks() {
             let peer = &self.ranks[rank];
             let due = peer
                 .last_order
                 .is_none_or(|last| now.duration_since(last) >= KEEP_ALIVE);
-            if due && peer.lost.is_none() && !peer.goodbye {
+            if due && peer.lost.is_none() {
                 self.order(rank, Order::KeepAlive);
             }
         }
@@ -565,12 +572,13 @@ impl Transport for MpiTransport {
         let bytes = (*residual).as_ref().len();
         // It may be recalled before anybody was sent a model.
         self.longest_memory = self.longest_memory.max(bytes);
-        let order = Order::Memory {
+        let head = MemoryHead {
             worker: memory.worker,
             rate: memory.rate,
+            weight: memory.weight,
             bytes: bytes as u64,
         };
-        self.order(rank, order);
+        self.order(rank, Order::Memory(head));
         self.send_bulk(rank, Bulk::Memory(residual), bytes);
         Ok(())
     }
@@ -598,6 +606,7 @@ impl Transport for MpiTransport {
         for rank in self.worker_ranks() {
             self.order(rank, Order::Stop(ending));
         }
+        self.over = true;
         let until = Instant::now() + self.options.goodbye_timeout;
         let waiting = |peer: &Peer| !peer.goodbye && !peer.is_missing();
         while self.ranks[1..].iter().any(waiting) && Instant::now() < until {

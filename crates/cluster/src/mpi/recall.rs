@@ -5,12 +5,12 @@ use super::{Chunks, tag};
 use crate::buffer::{Buffer, Landing};
 use crate::error::TransportError;
 use crate::memory::Memory;
+use crate::message::MemoryHead;
 use crate::transport::Event;
 
 /// A worker's memory on its way from a rank.
 pub(super) struct Recalled {
-    worker: u32,
-    rate: f64,
+    head: MemoryHead,
     landing: Landing,
     chunks: Chunks,
 }
@@ -38,23 +38,20 @@ impl MpiTransport {
     pub(super) fn expect_memory(
         &mut self,
         rank: usize,
-        worker: u32,
-        rate: f64,
-        bytes: u64,
+        head: MemoryHead,
     ) -> Result<(), TransportError> {
-        if bytes == 0 {
-            let worker = worker as usize;
+        if head.bytes == 0 {
+            let worker = head.worker as usize;
             let memory = None;
             self.events.push_back(Event::Memory { worker, memory });
             return Ok(());
         }
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(head.bytes).unwrap_or(usize::MAX);
         if bytes > self.longest_memory || self.ranks[rank].recalled.is_some() {
             return Err(protocol(rank, "a memory longer than the model"));
         }
         self.ranks[rank].recalled = Some(Recalled {
-            worker,
-            rate,
+            head,
             landing: Landing::new(Buffer::zeroed(bytes)),
             chunks: Chunks::new(bytes),
         });
@@ -73,12 +70,13 @@ impl MpiTransport {
                 .finish()
                 .map_err(|_| protocol(rank, "a memory that is still being received"))?;
             let memory = Memory {
-                worker: recalled.worker,
-                rate: recalled.rate,
+                worker: recalled.head.worker,
+                rate: recalled.head.rate,
+                weight: recalled.head.weight,
                 residual: buffer.f32s().to_vec(),
             };
             self.events.push_back(Event::Memory {
-                worker: recalled.worker as usize,
+                worker: recalled.head.worker as usize,
                 memory: Some(memory),
             });
         }

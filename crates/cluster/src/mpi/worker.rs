@@ -10,10 +10,11 @@ use crate::downlink::Receiver;
 use crate::error::TransportError;
 use crate::faults::{FaultKind, Injected, Phase, freeze_this_process, kill_this_process};
 use crate::memory::{Memory, SharedMemories};
-use crate::message::{At, Ending, Order, Report, Status, Task, decode, encode};
+use crate::message::{At, Ending, MemoryHead, Order, Report, Status, Task, decode, encode};
 use crate::worker::Engine;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,7 @@ enum Bulk {
     Update { iteration: u64 },
     Briefing,
     Plan,
-    Memory { worker: u32, rate: f64 },
+    Memory(MemoryHead),
 }
 
 /// A frame that waits for the master's verdict.
@@ -147,20 +148,32 @@ impl WorkerRank {
         self.patience = patience;
     }
 
-    /// Serves the master until it ends the run.
+    /// Serves the master until it ends the run, and confirms the end once the task at hand is done:
+    /// all ranks that finalize MPI wait for this one. A master that does not want to wait for so long
+    /// ends the job.
     ///
     /// # Errors
-    /// If MPI fails or the master stays silent beyond this rank's patience.
+    /// If MPI fails or the master stays silent beyond this rank's patience. A computation may still be
+    /// under way then, on a thread of its own.
     pub fn serve(&mut self, engine: Engine, receiver: Receiver) -> Result<Ending, TransportError> {
         let (jobs, todo) = channel();
         let (done, results) = channel();
         self.memories = engine.memories();
-        std::thread::scope(|scope| {
-            scope.spawn(move || compute(engine, &todo, &done));
-            let ending = self.exchange(&jobs, &results, receiver);
-            drop(jobs); // ends the compute thread after its current task
-            ending
-        })
+        let over = Arc::new(AtomicBool::new(false));
+        // Not scoped: no error of this thread may wait for a computation that hangs.
+        let computing = {
+            let over = over.clone();
+            std::thread::spawn(move || compute(engine, &todo, &done, &over))
+        };
+        let ending = self.exchange(&jobs, &results, receiver)?;
+        over.store(true, Ordering::Relaxed);
+        drop(jobs);
+        while matches!(ending, Ending::Clean(_)) && !computing.is_finished() {
+            self.pump()?;
+            pause(false);
+        }
+        self.goodbye()?;
+        Ok(ending)
     }
 
     fn exchange(
@@ -174,7 +187,6 @@ impl WorkerRank {
         loop {
             let mut moved = self.pump()?;
             if let Some(ending) = self.stop {
-                self.goodbye()?;
                 return Ok(ending);
             }
             match self.take_bulk()? {
@@ -211,13 +223,13 @@ impl WorkerRank {
                         .map_err(|error| self.protocol(format!("an unreadable plan: {error}")))?;
                     let _ = jobs.send(Job::Plan(Arc::new(plan)));
                 }
-                Some((Bulk::Memory { worker, rate }, buffer)) => {
+                Some((Bulk::Memory(head), buffer)) => {
                     if let Some(memories) = &self.memories {
-                        let residual = buffer.f32s().to_vec();
                         memories.restore(Memory {
-                            worker,
-                            rate,
-                            residual,
+                            worker: head.worker,
+                            rate: head.rate,
+                            weight: head.weight,
+                            residual: buffer.f32s().to_vec(),
                         });
                     }
                 }
@@ -385,11 +397,7 @@ impl WorkerRank {
                 }
             }
             Order::Recall { worker } => self.send_memory(worker)?,
-            Order::Memory {
-                worker,
-                rate,
-                bytes,
-            } => self.expect_bulk(Bulk::Memory { worker, rate }, bytes)?,
+            Order::Memory(head) => self.expect_bulk(Bulk::Memory(head), head.bytes)?,
             Order::KeepAlive => {}
             Order::Stop(ending) => {
                 self.stop = Some(ending);
@@ -403,15 +411,15 @@ impl WorkerRank {
     /// Tells the master what a worker has still to deliver.
     fn send_memory(&mut self, worker: u32) -> Result<(), TransportError> {
         let memory = self.memories.as_ref().and_then(|held| held.get(worker));
-        let (rate, residual) = memory.map_or((0.0, Vec::new()), |m| (m.rate, m.residual));
-        let residual = Arc::new(Parameters(residual));
+        let memory = memory.unwrap_or_default();
+        let residual = Arc::new(Parameters(memory.residual));
         let length = (*residual).as_ref().len();
-        let bytes = length as u64;
-        let report = Report::Memory {
+        let report = Report::Memory(MemoryHead {
             worker,
-            rate,
-            bytes,
-        };
+            rate: memory.rate,
+            weight: memory.weight,
+            bytes: length as u64,
+        });
         self.requests
             .send_control(encode(&report), 0, tag::REPORT)?;
         if length > 0 {
@@ -457,7 +465,7 @@ impl WorkerRank {
             let tag = match kind {
                 Bulk::Parameters | Bulk::Halves | Bulk::Update { .. } => tag::PARAMETERS,
                 Bulk::Briefing | Bulk::Plan => tag::TEXT,
-                Bulk::Memory { .. } => tag::MEMORY,
+                Bulk::Memory(_) => tag::MEMORY,
             };
             while let Some(range) = chunks.next() {
                 self.requests

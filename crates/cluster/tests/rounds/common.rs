@@ -250,6 +250,8 @@ pub struct Kept {
     pub stop_after: Option<u64>,
     /// Why nothing can be committed.
     pub full: Option<String>,
+    /// What is asked for from outside.
+    pub signals: Signals,
 }
 
 /// [`run_on`], with checkpoints.
@@ -261,7 +263,7 @@ pub fn run_kept(
     optimizer: OptimizerConfig,
     kept: Kept,
 ) -> Result<Run, RunError> {
-    let signals = Signals::default();
+    let signals = kept.signals;
     let mut record = Record {
         full: kept.full,
         stop: kept.stop_after.map(|after| (after, signals.clone())),

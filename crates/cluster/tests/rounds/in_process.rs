@@ -2,10 +2,9 @@
 
 use crate::common::*;
 use cluster::{
-    Buffer, CONTROL_BYTES, Ending, Event, Every, Header, InProcess, Memory, Model, RunError,
-    Status, Straggling, Task, Traffic, Transport, TransportError, Unit,
+    CONTROL_BYTES, Event, Every, InProcess, Model, RunError, Status, Straggling, Task, Transport,
+    TransportError, Unit,
 };
-use gradient_code::Plan;
 use std::collections::BTreeSet;
 
 #[test]
@@ -177,12 +176,6 @@ impl Mischievous {
 }
 
 impl Transport for Mischievous {
-    fn now(&self) -> f64 {
-        self.inner.now()
-    }
-    fn real_time(&self) -> bool {
-        false
-    }
     fn start(&mut self, task: Task, beta: &Model) -> Result<(), TransportError> {
         self.active = task.iteration >= self.from;
         self.iteration = task.iteration;
@@ -191,9 +184,6 @@ impl Transport for Mischievous {
             return Ok(());
         }
         self.inner.start(task, beta)
-    }
-    fn verdict(&mut self, header: &Header, send: bool) -> Result<(), TransportError> {
-        self.inner.verdict(header, send)
     }
     fn poll(&mut self, until: f64, events: &mut Vec<Event>) -> Result<(), TransportError> {
         self.inner.poll(until, events)?;
@@ -248,27 +238,7 @@ impl Transport for Mischievous {
         }
         Ok(())
     }
-    fn progress(&mut self) -> Result<(), TransportError> {
-        self.inner.progress()
-    }
-    fn publish(&mut self, plan: &Plan) -> Result<(), TransportError> {
-        self.inner.publish(plan)
-    }
-    fn recall(&mut self, worker: usize) -> Result<(), TransportError> {
-        self.inner.recall(worker)
-    }
-    fn restore(&mut self, memory: Memory) -> Result<(), TransportError> {
-        self.inner.restore(memory)
-    }
-    fn recycle(&mut self, frame: Buffer) {
-        self.inner.recycle(frame);
-    }
-    fn traffic(&self) -> Traffic {
-        self.inner.traffic()
-    }
-    fn finish(&mut self, code: u8) -> Ending {
-        self.inner.finish(code)
-    }
+    forward!(now real_time verdict progress publish recall restore recycle traffic finish);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The round protocol without MPI: the master over the in-process transport, and the real codec in the
 //! decoded gradient.
 
+#[macro_use]
+mod forward;
+
 mod calibration;
 mod common;
 mod decoders;

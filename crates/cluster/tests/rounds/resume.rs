@@ -3,11 +3,14 @@
 use crate::common::*;
 use checkpoint::{Checkpoint, CheckpointError, Store};
 use cluster::{
-    Checkpoints, Downlink, Engine, ErrorFeedback, Every, InProcess, OnStraggling, Resume, RunError,
-    Settings,
+    Checkpoints, Downlink, Engine, ErrorFeedback, Event, Every, Header, InProcess, Limits, Memory,
+    OnStraggling, Resume, RunError, Settings, Signals, Straggling, Transport, TransportError,
 };
+use gradient_code::Plan;
 use learner::optimizer::AdamConfig;
 use learner::{Learner, OptimizerConfig};
+use std::sync::atomic::Ordering;
+use straggler::{Estimator, Rules, Slowdown};
 
 const ITERATIONS: u64 = 30;
 
@@ -268,4 +271,194 @@ fn foreign_checkpoints_are_refused_by_name() {
     .err()
     .expect("another optimizer");
     assert!(matches!(refused, RunError::Optimizer(_)), "{refused}");
+}
+
+/// In real time, with a round that hangs after its second frame was granted, and a stop meanwhile.
+struct Hanging {
+    inner: InProcess,
+    at: u64,
+    signals: Signals,
+    now: u64,
+    granted: u32,
+    shift: f64,
+}
+
+impl Transport for Hanging {
+    fn now(&self) -> f64 {
+        self.inner.now() + self.shift
+    }
+    fn real_time(&self) -> bool {
+        true
+    }
+    fn start(&mut self, task: cluster::Task, model: &cluster::Model) -> Result<(), TransportError> {
+        self.now = task.iteration;
+        self.inner.start(task, model)
+    }
+    fn verdict(&mut self, header: &Header, send: bool) -> Result<(), TransportError> {
+        if self.now == self.at && send {
+            self.granted += 1;
+            if self.granted == 2 {
+                self.shift += 100.0;
+                self.signals.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        self.inner.verdict(header, send)
+    }
+    forward!(poll progress publish recall restore recycle traffic finish);
+}
+
+/// The frame of the first was folded, its size is known, and the workers' copy of the model has the
+/// update of the round: the round is begun again as if none of that had been.
+#[test]
+fn a_round_that_is_broken_off_leaves_no_trace() {
+    for downlink in [Downlink::F32, Downlink::Delta { bits: 4 }] {
+        let settings = Settings {
+            downlink,
+            grants: 1,
+            limits: Limits {
+                refuse: 0.0,
+                clip: 1.1,
+            },
+            ..rules(None)
+        };
+        let plain = OptimizerConfig::default;
+        let (_, whole, expected) = train(&settings, plain(), Kept::default()).expect("a master");
+        let clipped: u64 = whole.rows.iter().map(|row| row.clipped).sum();
+        assert!(clipped > 5, "sizes matter: {clipped}");
+        let (_scratch, checkpoints) = directory(Every::Steps(100));
+        let signals = Signals::default();
+        let mut hanging = Hanging {
+            inner: transport(&settings),
+            at: 5,
+            signals: signals.clone(),
+            now: 0,
+            granted: 0,
+            shift: 0.0,
+        };
+        let kept = Kept {
+            checkpoints: Some(checkpoints.clone()),
+            signals,
+            ..Kept::default()
+        };
+        let (outcome, record, _) = run_kept(
+            &mut problem(),
+            &settings,
+            &mut hanging,
+            plan_for(&[]),
+            plain(),
+            kept,
+        )
+        .expect("a master");
+        let outcome = outcome.expect("no failure");
+        assert_eq!(
+            (outcome.iterations, outcome.checkpoint, record.rows.len()),
+            (hanging.at, Some(hanging.at), hanging.at as usize)
+        );
+        let newest = checkpoints.store.newest().expect("whole").expect("there");
+        let kept = Kept {
+            resume: Some(resume(newest)),
+            ..Kept::default()
+        };
+        let parameters = train(&settings, plain(), kept).expect("a master").2;
+        assert_eq!(bits(&parameters), bits(&expected), "{downlink:?}");
+    }
+}
+
+/// Workers that take a new plan in only when they get a task, as ranks do that compute or are far away;
+/// they answer a recall at once.
+struct Behind {
+    inner: InProcess,
+    plan: Option<Plan>,
+    answers: Vec<Event>,
+}
+
+impl Transport for Behind {
+    fn publish(&mut self, plan: &Plan) -> Result<(), TransportError> {
+        self.plan = Some(plan.clone());
+        Ok(())
+    }
+    fn start(&mut self, task: cluster::Task, model: &cluster::Model) -> Result<(), TransportError> {
+        if let Some(plan) = self.plan.take() {
+            self.inner.publish(&plan)?;
+        }
+        self.inner.start(task, model)
+    }
+    fn restore(&mut self, memory: Memory) -> Result<(), TransportError> {
+        self.inner.restore(memory)
+    }
+    fn recall(&mut self, worker: usize) -> Result<(), TransportError> {
+        let memory = self.inner.engine().memory(worker as u32);
+        self.answers.push(Event::Memory { worker, memory });
+        Ok(())
+    }
+    fn poll(&mut self, until: f64, events: &mut Vec<Event>) -> Result<(), TransportError> {
+        if self.answers.is_empty() {
+            return self.inner.poll(until, events);
+        }
+        events.append(&mut self.answers);
+        Ok(())
+    }
+    forward!(now real_time verdict progress recycle traffic finish);
+}
+
+/// A checkpoint right after a new plan: its memories are worth what they were under the old one.
+#[test]
+fn memories_fit_the_plan_of_their_checkpoint() {
+    let slow = Slowdown {
+        worker: 5,
+        factor: 1.2,
+        from: 5,
+        to: u64::MAX,
+    };
+    let settings = Settings {
+        iterations: 300,
+        straggling: Straggling::Erase {
+            model: delays().with_slowdowns(vec![slow]).expect("a worker"),
+            deadline: TAU,
+            bandwidth: None,
+            unit_seconds: 1.0,
+        },
+        replan: Some(Rules {
+            false_alarms: 0.1,
+            tolerance: 0.0,
+            window: 100,
+            pause: 5,
+            estimator: Estimator::Frequency,
+        }),
+        ..rules(Some(OnStraggling::Keep))
+    };
+    let train = |kept: Kept| {
+        let mut transport = Behind {
+            inner: transport(&settings),
+            plan: None,
+            answers: Vec::new(),
+        };
+        let plain = OptimizerConfig::default();
+        let mut problem = problem();
+        run_kept(
+            &mut problem,
+            &settings,
+            &mut transport,
+            plan_for(&[]),
+            plain,
+            kept,
+        )
+        .expect("a master")
+    };
+    let (_, whole, expected) = train(Kept::default());
+    let (replanned, _) = whole.plans.get(1).expect("the slow worker is found");
+    let (_scratch, checkpoints) = directory(Every::Steps(1000));
+    let (outcome, _, _) = train(Kept {
+        checkpoints: Some(checkpoints.clone()),
+        stop_after: Some(*replanned),
+        ..Kept::default()
+    });
+    assert!(outcome.expect("no failure").stopped);
+    let newest = checkpoints.store.newest().expect("whole").expect("there");
+    assert_eq!(newest.iteration(), *replanned);
+    let (_, _, parameters) = train(Kept {
+        resume: Some(resume(newest)),
+        ..Kept::default()
+    });
+    assert_eq!(bits(&parameters), bits(&expected));
 }

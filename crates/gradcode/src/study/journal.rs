@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use cluster::Journal;
-use gradient_code::Plan;
 use learner::Metric;
 use run_log::IterationRow;
 
@@ -135,17 +134,9 @@ impl Journal for Recorder {
         self.reached = position + 1;
     }
 
-    fn plan(&mut self, _start_iteration: u64, _plan: &Plan, _reason: &str) {}
-
     fn warning(&mut self, text: &str) {
         self.warnings.push(text.to_owned());
     }
-
-    fn commit(&mut self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn checkpoint(&mut self, _iterations: u64, _seconds: f64) {}
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The round protocol: one master loop, one worker engine, and a transport over MPI or in process.
 //!
 //! Read in this order: [`master`](Master) is eq (2) of the paper, one iteration after another;
-//! `gather` is one round of the protocol; [`Engine`] is what a worker does with a task;
-//! [`Transport`] is what the two need in between, with [`mpi::MpiTransport`] and [`InProcess`] as
-//! its implementations.
+//! `gather` is one round of the protocol and `reception` what reaches the master in it; [`Engine`]
+//! is what a worker does with a task; [`Transport`] is what they need in between, with
+//! [`mpi::MpiTransport`] and [`InProcess`] as its implementations.
 //!
 //! Nothing here waits without a bound, and whoever is waited for is named.
 
@@ -29,6 +29,7 @@ pub mod mpi;
 mod norms;
 mod offences;
 mod probe;
+mod reception;
 mod roster;
 mod saving;
 mod settings;

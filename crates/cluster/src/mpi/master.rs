@@ -1,6 +1,7 @@
 //! The master's side of MPI: orders out, reports and frames in.
 
 use super::bulk::{Bulk, Outgoing, bulk_of};
+use super::incoming::Incoming;
 use super::recall::Recalled;
 use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
@@ -9,9 +10,7 @@ use crate::buffer::{Buffer, Landing, Parameters};
 use crate::downlink::Model;
 use crate::error::TransportError;
 use crate::memory::Memory;
-use crate::message::{
-    CONTROL_BYTES, Ending, Header, MemoryHead, Order, Report, Task, decode, encode,
-};
+use crate::message::{CONTROL_BYTES, Ending, Header, MemoryHead, Order, Task, decode, encode};
 use crate::transport::{Event, Traffic, Transport};
 use gradient_code::Plan;
 use std::collections::{HashMap, VecDeque};
@@ -43,9 +42,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Time without a completed message after which bulk data counts as standing still.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// Length of the longest text that a worker rank may send.
-const TEXT_LIMIT: usize = 16 << 20;
-
 /// What a rank answered to its briefing: a text, or its exit code and the reason for it.
 pub type Answer = Result<String, (u8, String)>;
 
@@ -53,7 +49,7 @@ pub type Answer = Result<String, (u8, String)>;
 pub struct MpiTransport {
     pub(super) requests: Requests,
     options: MpiOptions,
-    workers: usize,
+    pub(super) workers: usize,
     pub(super) ranks: Vec<Peer>,
     /// What each request in flight is for.
     pub(super) purposes: HashMap<Ticket, Purpose>,
@@ -76,26 +72,18 @@ pub(super) struct Peer {
     /// The version of the model sent last.
     model: Option<u64>,
     outgoing: VecDeque<Outgoing>,
-    incoming: VecDeque<Incoming>,
+    pub(super) incoming: VecDeque<Incoming>,
     /// Failed tasks whose reason is on its way.
-    failures: VecDeque<(Header, Landing)>,
+    pub(super) failures: VecDeque<(Header, Landing)>,
     /// A memory on its way to a checkpoint.
     pub(super) recalled: Option<Recalled>,
-    answer: Option<Landing>,
+    pub(super) answer: Option<Landing>,
     answered: Option<Answer>,
     last_order: Option<Instant>,
     lost: Option<String>,
     /// Its workers that the master has given up and that have not reported since.
-    given_up: Vec<usize>,
-    goodbye: bool,
-}
-
-/// A frame on its way from a rank.
-struct Incoming {
-    worker: usize,
-    sequence: u64,
-    landing: Landing,
-    chunks: Chunks,
+    pub(super) given_up: Vec<usize>,
+    pub(super) goodbye: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -200,7 +188,7 @@ impl MpiTransport {
         (0..self.workers).filter(move |&worker| host_of(worker, ranks) == rank)
     }
 
-    fn expect_report(&mut self, rank: usize) -> Result<(), TransportError> {
+    pub(super) fn expect_report(&mut self, rank: usize) -> Result<(), TransportError> {
         let ticket = self.requests.receive_control(rank, tag::REPORT)?;
         self.purposes.insert(ticket, Purpose::Report);
         Ok(())
@@ -252,24 +240,6 @@ impl MpiTransport {
         while let Some(range) = first.chunks.next() {
             let ticket = first.data.send(&mut self.requests, range, rank)?;
             self.purposes.insert(ticket, Purpose::Chunk);
-        }
-        Ok(())
-    }
-
-    /// Posts the next chunk receives of the first granted frame of `rank`.
-    fn pull_chunks(&mut self, rank: usize) -> Result<(), TransportError> {
-        let Some(first) = self.ranks[rank].incoming.front_mut() else {
-            return Ok(());
-        };
-        while let Some(range) = first.chunks.next() {
-            let ticket = self.requests.receive_into(
-                &first.landing,
-                range.start,
-                range.len(),
-                rank,
-                tag::FRAME,
-            )?;
-            self.purposes.insert(ticket, Purpose::Frame);
         }
         Ok(())
     }
@@ -340,96 +310,6 @@ impl MpiTransport {
             (Some(Purpose::Order), Done::Sent) => Ok(()),
             _ => Err(protocol(rank, "a completion nobody asked for")),
         }
-    }
-
-    fn report(&mut self, rank: usize, report: Option<Report>) -> Result<(), TransportError> {
-        match report {
-            Some(Report::Goodbye) => {
-                self.ranks[rank].goodbye = true;
-                return Ok(()); // the last message of the rank: expect no other
-            }
-            Some(Report::Ready { bytes }) => {
-                let landing = self.expect_text(rank, bytes, tag::ANSWER, Purpose::Answer)?;
-                self.ranks[rank].answer = Some(landing);
-            }
-            Some(Report::Header(header)) => {
-                self.heard_of(rank, &header)?;
-                self.events.push_back(Event::Header(header));
-            }
-            Some(Report::Failure { header, bytes }) => {
-                self.heard_of(rank, &header)?;
-                let landing = self.expect_text(rank, bytes, tag::REASON, Purpose::Reason)?;
-                self.ranks[rank].failures.push_back((header, landing));
-            }
-            Some(Report::Memory(head)) => self.expect_memory(rank, head)?,
-            None => return Err(protocol(rank, "a control message of another version")),
-        }
-        self.expect_report(rank)
-    }
-
-    /// Checks that a report is of a worker that lives on this rank.
-    fn heard_of(&mut self, rank: usize, header: &Header) -> Result<(), TransportError> {
-        let worker = header.worker as usize;
-        if worker >= self.workers || host_of(worker, self.ranks.len()) != rank {
-            return Err(protocol(rank, "a header of a worker it does not host"));
-        }
-        self.ranks[rank].given_up.retain(|&given| given != worker);
-        Ok(())
-    }
-
-    /// Posts the receive of a short text.
-    fn expect_text(
-        &mut self,
-        rank: usize,
-        bytes: u64,
-        tag: i32,
-        purpose: Purpose,
-    ) -> Result<Landing, TransportError> {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if bytes > TEXT_LIMIT {
-            return Err(protocol(rank, "a text longer than 16 MiB"));
-        }
-        let landing = Landing::new(Buffer::zeroed(bytes));
-        let ticket = self.requests.receive_into(&landing, 0, bytes, rank, tag)?;
-        self.purposes.insert(ticket, purpose);
-        Ok(landing)
-    }
-
-    /// Passes on the failures whose reasons are complete, in the order in which they came.
-    fn failed(&mut self, rank: usize) -> Result<(), TransportError> {
-        let failures = &mut self.ranks[rank].failures;
-        while let Some((header, landing)) = failures.pop_front() {
-            match landing.finish() {
-                Ok(text) => {
-                    let reason = String::from_utf8_lossy(text.bytes()).into_owned();
-                    self.events.push_back(Event::Failure { header, reason });
-                }
-                Err(landing) => {
-                    failures.push_front((header, landing));
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn frame_chunk(&mut self, rank: usize) -> Result<(), TransportError> {
-        let incoming = &mut self.ranks[rank].incoming;
-        let complete = incoming
-            .front_mut()
-            .is_some_and(|first| first.chunks.complete_one());
-        if complete && let Some(first) = incoming.pop_front() {
-            let frame = first
-                .landing
-                .finish()
-                .map_err(|_| protocol(rank, "a frame that is still being received"))?;
-            self.events.push_back(Event::Frame {
-                worker: first.worker,
-                sequence: first.sequence,
-                frame,
-            });
-        }
-        self.pull_chunks(rank)
     }
 
     /// Marks a rank as lost: its workers will not be heard of again.

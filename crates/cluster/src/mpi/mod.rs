@@ -7,6 +7,8 @@
 
 mod bulk;
 mod compute;
+mod inbox;
+mod incoming;
 mod master;
 mod outgoing;
 mod recall;

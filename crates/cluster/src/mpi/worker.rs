@@ -1,16 +1,17 @@
 //! A worker rank: its main thread talks to the master, one thread beside it computes.
 
 use super::compute::{Finished, Job, compute};
+use super::inbox::{Bulk, Inbox};
 use super::outgoing::{Outgoing, Payload};
 use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
-use super::{Chunks, pause, tag};
-use crate::buffer::{Buffer, Landing, Parameters};
+use super::{pause, tag};
+use crate::buffer::{Buffer, Parameters};
 use crate::downlink::Receiver;
 use crate::error::TransportError;
 use crate::faults::{FaultKind, Injected, Phase, freeze_this_process, kill_this_process};
 use crate::memory::{Memory, SharedMemories};
-use crate::message::{At, Ending, MemoryHead, Order, Report, Status, Task, decode, encode};
+use crate::message::{At, Ending, MemoryHead, Order, Report, Status, decode, encode};
 use crate::worker::Engine;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,12 +21,12 @@ use std::time::{Duration, Instant};
 
 /// A worker rank's connection to the master.
 pub struct WorkerRank {
-    requests: Requests,
+    pub(super) requests: Requests,
     rank: usize,
     /// How long the master may be silent.
     patience: Duration,
     last_heard: Instant,
-    inbox: VecDeque<Inbox>,
+    pub(super) inbox: VecDeque<Inbox>,
     outbox: VecDeque<Outgoing>,
     /// Frames that wait for the master's verdict, by worker.
     waiting: HashMap<u32, Waiting>,
@@ -40,22 +41,6 @@ pub struct WorkerRank {
     stop: Option<Ending>,
 }
 
-/// What the master has sent, in its order; bulk data is received for the first entry only.
-enum Inbox {
-    Task(Task, Instant),
-    Bulk(Bulk, Landing, Chunks),
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Bulk {
-    Parameters,
-    Halves,
-    Update { iteration: u64 },
-    Briefing,
-    Plan,
-    Memory(MemoryHead),
-}
-
 /// A frame that waits for the master's verdict.
 struct Waiting {
     sequence: u64,
@@ -63,9 +48,6 @@ struct Waiting {
     /// What is to go wrong once it is sent.
     injected: Injected,
 }
-
-/// Bulk data a briefing or plan may at most hold; parameters are bounded by the plan instead.
-const TEXT_LIMIT: u64 = 1 << 30;
 
 impl WorkerRank {
     /// Opens the connection of this rank.
@@ -428,67 +410,19 @@ impl WorkerRank {
         Ok(())
     }
 
-    fn expect_bulk(&mut self, kind: Bulk, bytes: u64) -> Result<(), TransportError> {
-        let length = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if matches!(kind, Bulk::Briefing | Bulk::Plan) && bytes > TEXT_LIMIT {
-            return Err(self.protocol(format!("a text of {bytes} bytes")));
-        }
-        let mut buffer = match kind {
-            Bulk::Parameters => self.spare_buffer(),
-            _ => Buffer::default(),
-        };
-        buffer.resize(length);
-        let landing = Landing::new(buffer);
-        let chunks = Chunks::new(length);
-        self.inbox.push_back(Inbox::Bulk(kind, landing, chunks));
-        Ok(())
-    }
-
     fn replace_parameters(&mut self, buffer: Buffer) {
         self.retired
             .extend(self.parameters.replace(Arc::new(buffer)));
     }
 
     /// A buffer of retired parameters that no task reads any more, or a new one.
-    fn spare_buffer(&mut self) -> Buffer {
+    pub(super) fn spare_buffer(&mut self) -> Buffer {
         let free = |buffer: &Arc<Buffer>| Arc::strong_count(buffer) == 1;
         self.retired
             .iter()
             .position(free)
             .and_then(|k| Arc::try_unwrap(self.retired.swap_remove(k)).ok())
             .unwrap_or_default()
-    }
-
-    /// Posts the next receives of the bulk data at the head of the inbox.
-    fn pull_chunks(&mut self) -> Result<(), TransportError> {
-        if let Some(Inbox::Bulk(kind, landing, chunks)) = self.inbox.front_mut() {
-            let tag = match kind {
-                Bulk::Parameters | Bulk::Halves | Bulk::Update { .. } => tag::PARAMETERS,
-                Bulk::Briefing | Bulk::Plan => tag::TEXT,
-                Bulk::Memory(_) => tag::MEMORY,
-            };
-            while let Some(range) = chunks.next() {
-                self.requests
-                    .receive_into(landing, range.start, range.len(), 0, tag)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The bulk data at the head of the inbox, once it is complete.
-    fn take_bulk(&mut self) -> Result<Option<(Bulk, Buffer)>, TransportError> {
-        match self.inbox.front() {
-            Some(Inbox::Bulk(_, _, chunks)) if chunks.is_complete() => {}
-            _ => return Ok(None),
-        }
-        let Some(Inbox::Bulk(kind, landing, _)) = self.inbox.pop_front() else {
-            return Ok(None);
-        };
-        let buffer = landing
-            .finish()
-            .map_err(|_| self.protocol("bulk data that is still being received".to_owned()))?;
-        self.pull_chunks()?;
-        Ok(Some((kind, buffer)))
     }
 
     /// Posts the next chunks of the first transfer on its way out, and recycles the frames that are
@@ -546,7 +480,7 @@ impl WorkerRank {
         Ok(())
     }
 
-    fn protocol(&self, what: String) -> TransportError {
+    pub(super) fn protocol(&self, what: String) -> TransportError {
         TransportError::Protocol { rank: 0, what }
     }
 }

@@ -136,6 +136,12 @@ pub fn run(args: &ReportArgs) -> Outcome {
         return follow::follow(path, pace);
     }
     let runs = open(&args.runs)?;
+    // Before anything is printed.
+    let traced = match (&args.trace, runs.as_slice()) {
+        (None, _) => None,
+        (Some(file), [run]) => Some((file, trace::Choice::of(run, args.iterations.clone())?)),
+        (Some(_), _) => return Err(Failure::usage("--trace takes one RUN")),
+    };
     let csv = || export::csv(&runs, &args.series);
     match args.csv.as_deref() {
         Some("-") => output::print(&csv()?)?,
@@ -151,11 +157,8 @@ pub fn run(args: &ReportArgs) -> Outcome {
     if let Some(file) = &args.html {
         html::write(&runs, file)?;
     }
-    if let Some(file) = &args.trace {
-        let [run] = runs.as_slice() else {
-            return Err(Failure::usage("--trace takes one RUN"));
-        };
-        trace::write(run, args.iterations.clone(), file)?;
+    if let Some((file, choice)) = traced {
+        choice.write(file)?;
     }
     Ok(())
 }

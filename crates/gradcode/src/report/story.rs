@@ -67,6 +67,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 fn deadlines(text: &mut String, run: &Run, of_run: &str) {
     let deadline = &run.explanation.deadline;
+    if let Some(why) = deadline.why_none(&run.explanation.circumstances) {
+        let _ = writeln!(text, "\nthe deadline{of_run}: {why}");
+    }
     if deadline.what_if.is_empty() {
         return;
     }

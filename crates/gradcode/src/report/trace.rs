@@ -22,16 +22,37 @@ const MOST_EVENTS: usize = 400_000;
 const MASTER: usize = 0;
 const WORKERS: usize = 1;
 
-/// Writes the trace of `iterations` (numbers of the log), or of as many of the last ones as a viewer
-/// likes to open.
-///
-/// # Errors
-/// Exit code 2 if the log has none of the iterations, 30 if the file cannot be written.
-pub fn write(run: &Run, iterations: Option<Range<u64>>, path: &Path) -> Outcome {
-    let columns = Columns::read(&run.reader).map_err(failure)?;
-    let rows = rows(&columns, iterations)?;
+/// What is to be traced.
+pub struct Choice<'a> {
+    run: &'a Run,
+    columns: Columns,
+    /// Places in the columns.
+    rows: Range<usize>,
+}
+
+impl<'a> Choice<'a> {
+    /// `iterations` (numbers of the log), or as many of the last ones as a viewer likes to open.
+    ///
+    /// # Errors
+    /// Exit code 2 if the log has none of the iterations.
+    pub fn of(run: &'a Run, iterations: Option<Range<u64>>) -> Outcome<Self> {
+        let columns = Columns::read(&run.reader).map_err(failure)?;
+        let rows = rows(&columns, iterations)?;
+        Ok(Self { run, columns, rows })
+    }
+
+    /// Writes the trace.
+    ///
+    /// # Errors
+    /// Exit code 30 if the file cannot be written.
+    pub fn write(&self, path: &Path) -> Outcome {
+        write(self.run, &self.columns, &self.rows, path)
+    }
+}
+
+fn write(run: &Run, columns: &Columns, rows: &Range<usize>, path: &Path) -> Outcome {
     let loss = run.reader.series("loss").map_err(failure)?;
-    let lengths = lengths(&run.reader, &columns, &run.explanation.circumstances)?;
+    let lengths = lengths(&run.reader, columns, &run.explanation.circumstances)?;
     let unwritable = |error: io::Error| {
         let message = format!("failed to write {}: {error}", path.display());
         Failure::new(ENVIRONMENT, message)
@@ -47,7 +68,7 @@ pub fn write(run: &Run, iterations: Option<Range<u64>>, path: &Path) -> Outcome 
         first: true,
     };
     let source = Source {
-        columns: &columns,
+        columns,
         circumstances: run.explanation.circumstances,
         events: &run.explanation.events,
         loss: &loss,
@@ -413,7 +434,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = opened(dir.path(), "a \"run\"", 10);
         let path = dir.path().join("new/trace.json");
-        write(&run, iterations, &path).ok().unwrap();
+        let choice = Choice::of(&run, iterations).ok().unwrap();
+        choice.write(&path).ok().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         let trace: Value = serde_json::from_str(&text).unwrap();
         trace["traceEvents"].as_array().unwrap().clone()
@@ -468,9 +490,7 @@ mod tests {
         assert_eq!(rounds(&traced(Some(8..20))), ["round 8", "round 9"]);
         let dir = tempfile::tempdir().unwrap();
         let run = opened(dir.path(), "t", 3);
-        let refused = write(&run, Some(3..9), &dir.path().join("x"))
-            .err()
-            .unwrap();
+        let refused = Choice::of(&run, Some(3..9)).err().unwrap();
         assert!(refused.message.contains("iterations 0 to 2"), "{refused}");
         assert_eq!(parse_range("5..7"), Ok(5..7));
         assert_eq!(parse_range("5.."), Ok(5..u64::MAX));
@@ -485,7 +505,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = opened(dir.path(), "t", 0);
         let path = dir.path().join("trace.json");
-        write(&run, None, &path).ok().unwrap();
+        let choice = Choice::of(&run, None).ok().unwrap();
+        choice.write(&path).ok().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
     }

@@ -43,6 +43,25 @@ pub struct Deadline {
     pub what_if: Vec<WhatIf>,
 }
 
+impl Deadline {
+    /// Why there are no shorter deadlines to look at, where somebody might look for them.
+    pub fn why_none(&self, circumstances: &Circumstances) -> Option<&'static str> {
+        if !self.what_if.is_empty() {
+            None
+        } else if circumstances.simulated {
+            Some("nobody waited for it: time was virtual, and who is late is drawn")
+        } else if circumstances.drawn {
+            Some(
+                "nobody waited for it: who is late was drawn (straggler.inject = \"erase\"), and the rest was waited for",
+            )
+        } else if !self.waited_for && self.rounds_complete > 0 {
+            Some("there was none: every round waited for everybody")
+        } else {
+            None
+        }
+    }
+}
+
 /// Quantiles of all on-time arrivals that are tried as deadlines.
 const TRIED: [f64; 6] = [0.5, 0.75, 0.9, 0.95, 0.99, 1.0];
 

@@ -48,8 +48,8 @@ pub fn follow(path: &Path, pace: Pace) -> Outcome {
 
 /// What there is to show.
 enum Shown<'a> {
-    /// Nothing yet.
-    Waiting(&'a Path),
+    /// Nothing yet: the log that is waited for, and for how long at most.
+    Waiting(&'a Path, Duration),
     /// A run that goes on; the seconds since its last iteration in the log.
     Live(&'a Run, f64),
     /// A run that has ended.
@@ -108,7 +108,7 @@ fn watch(path: &Path, pace: Pace, show: &mut dyn FnMut(&Shown<'_>) -> Outcome) -
         match &run {
             Some(run) if stamp.has_ended() => return show(&Shown::Ended(run)),
             Some(run) => show(&Shown::Live(run, age(run)))?,
-            None => show(&Shown::Waiting(&log))?,
+            None => show(&Shown::Waiting(&log, pace.patience))?,
         }
         if let (Writer::Gone(who), Some(run)) = (&writer, &run) {
             show(&Shown::Ended(run))?;
@@ -132,6 +132,21 @@ fn watch(path: &Path, pace: Pace, show: &mut dyn FnMut(&Shown<'_>) -> Outcome) -
         seen = Some(stamp);
         std::thread::sleep(pace.every);
     }
+}
+
+/// What is waited for, and what of it is not there.
+fn waiting(log: &Path, patience: Duration) -> String {
+    let seconds = patience.as_secs_f64();
+    let missing = match log.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() && !directory.is_dir() => {
+            format!("there is no directory {} yet; ", directory.display())
+        }
+        _ => String::new(),
+    };
+    format!(
+        "{missing}waiting for {}, up to {seconds} s (--patience)",
+        log.display()
+    )
 }
 
 /// Seconds since the last iteration in the log.
@@ -158,8 +173,8 @@ impl Screen {
                 self.replace("")?;
                 output::print(&table::render(std::slice::from_ref(*run)))
             }
-            Shown::Waiting(log) => {
-                let text = format!("waiting for {}", log.display());
+            Shown::Waiting(log, patience) => {
+                let text = waiting(log, *patience);
                 match self.term {
                     Some(_) => self.replace(&format!("{text}\n")),
                     None => self.say(text),
@@ -228,7 +243,7 @@ mod tests {
         let mut list = vec![];
         let outcome = watch(path, pace, &mut |shown| {
             let word = match shown {
-                Shown::Waiting(_) => "waiting".to_owned(),
+                Shown::Waiting(..) => "waiting".to_owned(),
                 Shown::Live(run, _) => format!("live {}", run.summary.iterations),
                 Shown::Ended(run) => format!("ended {}", run.summary.iterations),
             };
@@ -294,5 +309,10 @@ mod tests {
         assert_eq!(shown, ["live 5", "ended 5"]);
         let nowhere = dir.path().join("nowhere");
         assert_eq!(watched(&nowhere, QUICK).0, ["waiting"]);
+        let text = waiting(&log_of(&nowhere), Duration::from_secs(600));
+        assert!(text.starts_with("there is no directory "), "{text}");
+        assert!(text.contains("nowhere/run.h5, up to 600 s"), "{text}");
+        let text = waiting(&log_of(dir.path()), Duration::from_secs(1));
+        assert!(text.starts_with("waiting for "), "{text}");
     }
 }

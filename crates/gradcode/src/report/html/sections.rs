@@ -142,6 +142,11 @@ fn time(run: &Run) -> Outcome<String> {
         ));
     }
     let deadline = &run.explanation.deadline;
+    if let Some(why) = deadline.why_none(&run.explanation.circumstances) {
+        text.push_str("<h3>The deadline</h3>\n");
+        let sentence = format!("There is nothing to replay: {why}.");
+        text.push_str(&paragraph(&escaped(&sentence)));
+    }
     if !deadline.what_if.is_empty() {
         let [least, median, most] = deadline.seconds.map(duration);
         text.push_str("<h3>The deadline, and shorter ones replayed on these arrivals</h3>\n");

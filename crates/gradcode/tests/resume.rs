@@ -195,3 +195,23 @@ fn a_run_that_is_being_written_is_left_alone() {
     let begin = ["--out", "a", "--resume", "auto"];
     runs.succeeds(&begin);
 }
+
+/// What a dry run would replace, rename or cut off is all still there.
+#[test]
+fn a_dry_run_touches_nothing() {
+    let runs = Runs::new();
+    runs.succeeds(&["--out", "a"]);
+    let log = std::fs::read(runs.path("a/run.h5")).expect("a log");
+    runs.succeeds(&["--out", "a", "--overwrite", "--dry-run"]);
+    runs.succeeds(&["--out", "a", "--resume", "auto", "--dry-run"]);
+    for iteration in [20, 40, 60] {
+        assert!(runs.checkpoint("a", iteration).exists(), "{iteration}");
+    }
+    std::fs::remove_dir_all(runs.path("a/checkpoints")).expect("removed");
+    std::fs::remove_file(runs.path("a/status.json")).expect("removed");
+    runs.succeeds(&["--out", "a", "--resume", "auto", "--dry-run"]);
+    assert_eq!(std::fs::read(runs.path("a/run.h5")).expect("a log"), log);
+    assert!(!runs.path("a/run.abandoned.h5").exists());
+    runs.succeeds(&["--out", "a", "--resume", "auto"]);
+    assert!(runs.path("a/run.abandoned.h5").exists());
+}

@@ -95,7 +95,8 @@ fn print_results(args: &SimulateArgs, results: &[Value]) -> Outcome {
 /// One run; `None` where there is nothing to do, or nothing should be done.
 fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<Option<(Ended, RunDirectory)>> {
     let config = &resolved.config;
-    let Some(start) = resume::start(config, &args.keeping.resume, args.overwrite)? else {
+    let Some(start) = resume::start(config, &args.keeping.resume, args.overwrite, args.dry_run)?
+    else {
         summary::done_before(config);
         return Ok(None);
     };

@@ -166,7 +166,8 @@ fn lead(
     let resolved = super::load(&args.sources(session.size() - 1))?;
     let config = &resolved.config;
     config.check_ranks(session.size())?;
-    let Some(start) = resume::start(config, &args.keeping.resume, args.overwrite)? else {
+    let Some(start) = resume::start(config, &args.keeping.resume, args.overwrite, args.dry_run)?
+    else {
         summary::done_before(config);
         return Ok(crate::exit::DONE);
     };
@@ -284,9 +285,14 @@ fn close(ended: &Ended, directory: &RunDirectory, args: &TrainArgs) -> Outcome<u
 
 pub(super) fn options(config: &Config) -> MpiOptions {
     MpiOptions {
-        startup_timeout: Duration::from_secs_f64(config.mpi.startup_timeout_seconds),
-        goodbye_timeout: Duration::from_secs_f64(config.mpi.goodbye_timeout_seconds),
+        startup_timeout: patience(config.mpi.startup_timeout_seconds),
+        goodbye_timeout: patience(config.mpi.goodbye_timeout_seconds),
     }
+}
+
+/// At most a year, since clocks cannot be added to without end.
+fn patience(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.min(365.0 * 86_400.0))
 }
 
 fn segment(session: &Session, hosts: Vec<String>) -> Segment {
@@ -361,7 +367,7 @@ fn prepare(session: &Session, text: &str, node: (usize, usize)) -> Outcome<Prepa
     };
     let ready = serde_json::to_string(&ready)
         .map_err(|error| Failure::environment("write the answer", &error))?;
-    let patience = Duration::from_secs_f64(config.mpi.master_timeout_seconds);
+    let patience = patience(config.mpi.master_timeout_seconds);
     let engine = build_engine(&config, learner, move |config| {
         build_learner(config, node.0, threads)
     });

@@ -47,13 +47,17 @@ impl RunDirectory {
                     .hint("choose another --out, go on with --resume auto, or replace that run with --overwrite"),
             );
         }
-        if overwrite {
-            // They are of the run that is replaced.
-            Self::checkpoints(path)
-                .clear()
-                .map_err(|error| Failure::environment("replace the run", &error))?;
-        }
         Ok(directory)
+    }
+
+    /// Removes the checkpoints of a run that is replaced.
+    ///
+    /// # Errors
+    /// [`crate::exit::ENVIRONMENT`] when one cannot be removed.
+    pub fn forget_checkpoints(path: &Path) -> Outcome {
+        Self::checkpoints(path)
+            .clear()
+            .map_err(|error| Failure::environment("replace the run", &error))
     }
 
     /// The directory at `path` as it is.

@@ -61,20 +61,29 @@ pub enum LogStart {
 }
 
 /// Finds out how a run begins in `config.out`, of which nobody else may be writing then. What stands in
-/// the way of `overwrite`, or of a run that left no checkpoint, is removed or renamed.
+/// the way of `overwrite`, or of a run that left no checkpoint, is removed or renamed, but not `dry`, when
+/// nobody is going to write.
 /// `None` when `from` is [`ResumeFrom::Auto`] and the run has reached its end already.
 ///
 /// # Errors
 /// [`USAGE`] when there is a run already that is not to be resumed or replaced, when the checkpoint is
 /// none, or of another configuration; [`ENVIRONMENT`] when it is damaged or cannot be read, or when
 /// another job writes to the directory.
-pub fn start(config: &Config, from: &ResumeFrom, overwrite: bool) -> Outcome<Option<Start>> {
+pub fn start(
+    config: &Config,
+    from: &ResumeFrom,
+    overwrite: bool,
+    dry: bool,
+) -> Outcome<Option<Start>> {
     let out = &config.out;
     if overwrite || *from != ResumeFrom::Never {
         RunDirectory::check_unused(out)?;
     }
     let anew = |overwrite| -> Outcome<Option<Start>> {
         let directory = RunDirectory::claim(out, overwrite)?;
+        if overwrite && !dry {
+            RunDirectory::forget_checkpoints(out)?;
+        }
         let log = match overwrite {
             true => LogStart::Overwrite,
             false => LogStart::Create,
@@ -93,6 +102,9 @@ pub fn start(config: &Config, from: &ResumeFrom, overwrite: bool) -> Outcome<Opt
             None if RunDirectory::is_done(out) => return Ok(None),
             // Begun, but gone before its first checkpoint: there is nothing to go on from.
             None => {
+                if dry {
+                    return anew(true);
+                }
                 RunDirectory::set_aside(out)?;
                 return anew(false);
             }
@@ -119,7 +131,7 @@ pub fn start(config: &Config, from: &ResumeFrom, overwrite: bool) -> Outcome<Opt
     let (directory, log) = if in_place {
         (RunDirectory::reopen(out)?, LogStart::Continue)
     } else {
-        (RunDirectory::claim(out, overwrite)?, LogStart::Overwrite)
+        (RunDirectory::claim(out, false)?, LogStart::Create)
     };
     Ok(Some(Start {
         directory,

@@ -46,6 +46,14 @@ fn lead(place: &Place, transport: &mut MpiTransport, args: &CalibrateArgs) -> Ou
             return Err(Failure::usage(format!("{} exists already", path.display()))
                 .hint("--overwrite replaces it, --out names another file"));
         }
+        // Not after minutes of measuring.
+        let directory = path.parent().filter(|d| !d.as_os_str().is_empty());
+        if let Some(missing) = directory.filter(|directory| !directory.is_dir()) {
+            let (file, missing) = (path.display(), missing.display());
+            return Err(Failure::usage(format!(
+                "failed to write {file}: there is no directory {missing}"
+            )));
+        }
     }
     let resolved = super::load(&args.sources(place.session.size() - 1))?;
     let config = &resolved.config;
@@ -59,7 +67,6 @@ fn lead(place: &Place, transport: &mut MpiTransport, args: &CalibrateArgs) -> Ou
     let measured = measure(&resolved, transport, &mut *learner, args)?;
     let findings = Findings::new(config, learner.dimension(), measured, args)?;
     let text = file::text(&findings, args, &hosts);
-    // What is written must be what train reads.
     let file = args.out.display().to_string();
     write(&args.out, &text)?;
     if let Some(path) = &args.trace {

@@ -103,13 +103,16 @@ impl Ended {
 /// Runs the master's loop and leaves a complete run directory behind, however it ends.
 ///
 /// # Errors
-/// Before the first iteration only: when the log cannot be created, or the settings do not fit.
+/// Before the log is created only, and when it cannot be.
 /// Later failures are in [`Ended`].
 pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
     let config = &run.resolved.config;
     let info = info(&run);
     let first = run.resume.as_ref().map_or(0, Resume::iterations);
     let checkpoints = checkpoints(&run, &info.config_toml);
+    let optimizer = config
+        .build_optimizer(&run.learner.describe())
+        .map_err(|error| Failure::usage(format!("failed to build the optimizer: {error}")))?;
     let log = open_log(&run, &info, first)?;
     run.directory.write_config(&info.config_toml)?;
     let running = Ended {
@@ -124,12 +127,9 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
 
     let progress = Progress::new(first, config.iterations, run.quiet);
     let mut journal = RunJournal::new(log, progress, running.checkpoint);
-    let optimizer = config
-        .build_optimizer(&run.learner.describe())
-        .map_err(|error| Failure::usage(format!("failed to build the optimizer: {error}")))?;
     let inputs = run.inputs;
     let mut replanner = |belief: &Belief| inputs.replan(belief).map_err(|error| error.to_string());
-    let mut master = Master::new(Parts {
+    let master = Master::new(Parts {
         settings: run.settings,
         transport: run.transport,
         journal: &mut journal,
@@ -140,13 +140,16 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
         plan: run.plan,
         checkpoints,
         resume: run.resume,
-    })
-    .map_err(|error| Failure::usage(error.to_string()))?;
-
-    let result = master.run();
-    let lost = master.lost().to_vec();
-    let parameters = master.parameters().to_vec();
-    drop(master);
+    });
+    let begun = master.is_ok();
+    let (result, lost, parameters) = match master {
+        Ok(mut master) => {
+            let result = master.run();
+            let lost = master.lost().to_vec();
+            (result, lost, master.parameters().to_vec())
+        }
+        Err(error) => (Err(error), Vec::new(), Vec::new()),
+    };
     let mut ended = match result {
         Ok(outcome) if outcome.stopped => Ended {
             code: match outcome.checkpoint {
@@ -168,7 +171,7 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
             metrics: outcome.metrics,
         },
         Err(error) => Ended {
-            code: code_of(&error),
+            code: if begun { code_of(&error) } else { USAGE },
             message: Some(error.to_string()),
             iterations: journal.iterations,
             checkpoint: journal.checkpoint,

@@ -82,7 +82,7 @@ impl Journal for RunJournal {
     }
 
     fn note(&mut self, text: &str) {
-        self.progress.warning(text);
+        self.progress.note(text);
     }
 
     fn warning(&mut self, text: &str) {

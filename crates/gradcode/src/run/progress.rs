@@ -111,7 +111,15 @@ impl Progress {
 
     /// Shows a warning, quiet or not.
     pub fn warning(&self, text: &str) {
-        let text = format!("gradcode: warning: {text}");
+        self.always(&format!("gradcode: warning: {text}"));
+    }
+
+    /// Shows what happened, quiet or not.
+    pub fn note(&self, text: &str) {
+        self.always(&format!("gradcode: {text}"));
+    }
+
+    fn always(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{text}")),
             None => eprintln!("{text}"),

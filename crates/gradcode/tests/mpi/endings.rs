@@ -173,3 +173,22 @@ fn limit_file_size(pid: i32, bytes: u64) {
     let code = unsafe { libc::prlimit(pid, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut()) };
     assert_eq!(code, 0, "{}", std::io::Error::last_os_error());
 }
+
+/// What a run has no use for any more does not keep it: the last task of worker 1 would take days.
+#[test]
+fn nobody_waits_for_a_computation_that_hangs_at_the_end() {
+    let scratch = Scratch::new();
+    let text = ENDLESS.replace("iterations = 1000000", "iterations = 30");
+    let text = text.replace(
+        "straggler = { rate = 1.0, deadline = 2.0, unit_seconds = 0.01, inject = \"delay\" }",
+        "straggler.inject = \"none\"\ndeadline.seconds = 0.3\nmpi.goodbye_timeout_seconds = 2\n\
+         round.give_up_seconds = 80000\n\
+         [[inject]]\nfault = \"delay\"\nseconds = 80000\nworkers = [1]\nat = 28",
+    );
+    let (file, out) = (scratch.file("experiment.toml", &text), scratch.path("out"));
+    let end = Launch::train(&scratch, 3, &train(&file, &out)).run();
+    let status = status(&out).expect("a status");
+    assert_eq!(status["outcome"], "done", "{status}\n{}", end.output);
+    assert_eq!(series(&out, "loss").len(), 30);
+    assert_eq!(series(&out, "late")[28..], [1.0, 1.0], "{}", end.output);
+}

@@ -165,3 +165,48 @@ fn a_run_stops_before_its_time_is_over_and_goes_on_without_warming_up() {
     );
     assert_eq!(series(&out, "loss").len(), second["iterations_done"]);
 }
+
+/// A run that goes on with a round in which everybody is drawn late: nobody is sent a model, and the
+/// memories come back for the checkpoint at its end all the same.
+#[test]
+fn memories_are_recalled_before_anybody_was_sent_a_model() {
+    let scratch = Scratch::new();
+    let text = EXPERIMENT.replace("deadline = 1.8", "deadline = 1.2");
+    let text = text.replace("dimension = 20000", "dimension = 300");
+    let with = |iterations: u64| {
+        let name = format!("{iterations}.toml");
+        let text = text.replace("iterations = 1200", &format!("iterations = {iterations}"));
+        scratch.file(&name, &text)
+    };
+    let alone = scratch.path("uninterrupted");
+    simulate(&scratch, &with(60), &alone);
+    let responders = series(&alone, "responders");
+    let empty = (5..60)
+        .find(|&t| responders[t] == 0.0)
+        .expect("one of them") as u64;
+
+    let expected = scratch.path("expected");
+    simulate(&scratch, &with(empty + 1), &expected);
+    let out = scratch.path("out");
+    for iterations in [empty, empty + 1] {
+        let job = resuming(&with(iterations), &out, &[]);
+        Launch::train(&scratch, 3, &job).run().expect_code(0);
+    }
+    let status = status(&out).expect("a status");
+    assert_eq!(status["lost_workers"], serde_json::json!([]), "{status}");
+    assert_eq!(status["checkpoint"], empty + 1, "{status}");
+    let state = |out: &Path| -> serde_json::Value {
+        let checkpoint = format!("checkpoints/iteration-{:012}/state.json", empty + 1);
+        let text = std::fs::read(out.join(checkpoint)).expect("a state");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    let (there, here) = (state(&out), state(&expected));
+    assert!(
+        there["memories"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+    );
+    for key in ["memories", "memory_weights", "norms", "offences"] {
+        assert_eq!(there[key], here[key], "{key}");
+    }
+}

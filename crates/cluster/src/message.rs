@@ -69,7 +69,10 @@ pub enum Order {
     Memory(MemoryHead),
     /// The master is busy but alive.
     KeepAlive,
-    /// The run is over.
+    /// There will be no more tasks: finish the one at hand, say [`Report::Goodbye`], and wait for
+    /// [`Order::Stop`].
+    Finish,
+    /// The run is over; the last order.
     Stop(Ending),
 }
 
@@ -181,7 +184,7 @@ pub enum Report {
     },
     /// The answer to [`Order::Recall`]: the worker's memory follows, if it has one.
     Memory(MemoryHead),
-    /// The rank has understood [`Order::Stop`] and sends nothing more.
+    /// The rank has nothing left to do, and sends nothing more.
     Goodbye,
 }
 

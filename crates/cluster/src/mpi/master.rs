@@ -42,6 +42,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Time without a completed message after which bulk data counts as standing still.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
+/// Time for the last order to reach the ranks, and to be heard by one that did not finish in time.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// What a rank answered to its briefing: a text, or its exit code and the reason for it.
 pub type Answer = Result<String, (u8, String)>;
 
@@ -324,6 +327,20 @@ impl MpiTransport {
         self.ranks[rank].lost = Some(reason);
     }
 
+    /// Moves messages until every rank that can be expected to has said goodbye.
+    fn await_goodbyes(&mut self, until: Instant) {
+        let waiting = |peer: &Peer| !peer.goodbye && !peer.is_missing();
+        self.pump_while(until, |all| all.ranks[1..].iter().any(waiting));
+    }
+
+    fn pump_while(&mut self, until: Instant, goes_on: impl Fn(&Self) -> bool) {
+        while Instant::now() < until && goes_on(self) {
+            if !matches!(self.pump(), Ok(true)) {
+                pause(self.bulk_moves());
+            }
+        }
+    }
+
     fn keep_alive(&mut self) {
         if self.over {
             return; // nobody listens after that
@@ -477,26 +494,28 @@ impl Transport for MpiTransport {
     }
 
     fn finish(&mut self, code: u8) -> Ending {
-        let lost = self.ranks[1..].iter().any(Peer::is_missing);
-        let mut ending = if lost {
-            Ending::Lost(code)
-        } else {
-            Ending::Clean(code)
+        let until = Instant::now() + self.options.goodbye_timeout;
+        let missing = |all: &[Peer]| all.iter().any(Peer::is_missing);
+        if !missing(&self.ranks[1..]) {
+            for rank in self.worker_ranks() {
+                self.order(rank, Order::Finish);
+            }
+            self.await_goodbyes(until);
+        }
+        // Only now is it known whether MPI can be finalized, and no rank has begun to.
+        let accounted_for = self.ranks[1..].iter().all(|peer| peer.goodbye);
+        let ending = match accounted_for && !missing(&self.ranks[1..]) {
+            true => Ending::Clean(code),
+            false => Ending::Lost(code),
         };
         for rank in self.worker_ranks() {
             self.order(rank, Order::Stop(ending));
         }
         self.over = true;
-        let until = Instant::now() + self.options.goodbye_timeout;
-        let waiting = |peer: &Peer| !peer.goodbye && !peer.is_missing();
-        while self.ranks[1..].iter().any(waiting) && Instant::now() < until {
-            if !matches!(self.pump(), Ok(true)) {
-                pause(self.bulk_moves());
-            }
-        }
-        if self.ranks[1..].iter().any(|peer| !peer.goodbye) {
-            ending = Ending::Lost(code);
-        }
+        let soon = Instant::now() + LAST_WORD;
+        self.await_goodbyes(until.max(soon));
+        let is_order = |purpose: &Purpose| matches!(purpose, Purpose::Order);
+        self.pump_while(soon, |all| all.purposes.values().any(is_order));
         ending
     }
 }

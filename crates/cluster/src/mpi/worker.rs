@@ -38,6 +38,9 @@ pub struct WorkerRank {
     parameters: Option<Arc<Buffer>>,
     retired: Vec<Arc<Buffer>>,
     completions: Vec<Completion>,
+    /// There will be no more tasks.
+    finishing: bool,
+    /// The master's last word.
     stop: Option<Ending>,
 }
 
@@ -68,6 +71,7 @@ impl WorkerRank {
             parameters: None,
             retired: Vec::new(),
             completions: Vec::new(),
+            finishing: false,
             stop: None,
         };
         link.requests.receive_control(0, tag::ORDER)?;
@@ -78,9 +82,8 @@ impl WorkerRank {
     pub fn briefing(&mut self) -> Result<Result<String, Ending>, TransportError> {
         loop {
             let moved = self.pump()?;
-            if let Some(ending) = self.stop {
-                self.goodbye()?;
-                return Ok(Err(ending));
+            if self.finishing {
+                return self.goodbye().map(Err);
             }
             if let Some((Bulk::Briefing, text)) = self.take_bulk()? {
                 return Ok(Ok(String::from_utf8_lossy(text.bytes()).into_owned()));
@@ -112,17 +115,14 @@ impl WorkerRank {
 
     /// Waits for the order to end; for a rank that could not set itself up.
     pub fn await_stop(&mut self) -> Result<Ending, TransportError> {
-        loop {
+        while !self.finishing {
             let moved = self.pump()?;
-            if let Some(ending) = self.stop {
-                self.goodbye()?;
-                return Ok(ending);
-            }
             self.check_patience("the end of the run")?;
             if !moved {
                 pause(false);
             }
         }
+        self.goodbye()
     }
 
     /// Changes the patience to what the configuration says.
@@ -147,15 +147,15 @@ impl WorkerRank {
             let over = over.clone();
             std::thread::spawn(move || compute(engine, &todo, &done, &over))
         };
-        let ending = self.exchange(&jobs, &results, receiver)?;
+        self.exchange(&jobs, &results, receiver)?;
         over.store(true, Ordering::Relaxed);
         drop(jobs);
-        while matches!(ending, Ending::Clean(_)) && !computing.is_finished() {
+        while self.stop.is_none() && !computing.is_finished() {
             self.pump()?;
+            self.check_patience("the end of the run")?;
             pause(false);
         }
-        self.goodbye()?;
-        Ok(ending)
+        self.goodbye()
     }
 
     fn exchange(
@@ -163,13 +163,13 @@ impl WorkerRank {
         jobs: &Sender<Job>,
         results: &mpsc::Receiver<Finished>,
         receiver: Receiver,
-    ) -> Result<Ending, TransportError> {
+    ) -> Result<(), TransportError> {
         let mut pending: Vec<Finished> = Vec::new();
         let mut frames: Vec<Vec<u8>> = Vec::new();
         loop {
             let mut moved = self.pump()?;
-            if let Some(ending) = self.stop {
-                return Ok(ending);
+            if self.finishing {
+                return Ok(());
             }
             match self.take_bulk()? {
                 Some((Bulk::Parameters, buffer)) => self.replace_parameters(buffer),
@@ -381,7 +381,9 @@ impl WorkerRank {
             Order::Recall { worker } => self.send_memory(worker)?,
             Order::Memory(head) => self.expect_bulk(Bulk::Memory(head), head.bytes)?,
             Order::KeepAlive => {}
+            Order::Finish => self.finishing = true,
             Order::Stop(ending) => {
+                self.finishing = true;
                 self.stop = Some(ending);
                 return Ok(()); // the master's last word: expect no other
             }
@@ -455,16 +457,25 @@ impl WorkerRank {
         Ok(())
     }
 
-    fn goodbye(&mut self) -> Result<(), TransportError> {
+    /// Says that nothing is left to do, and waits for the master's last word on how the rank has to end.
+    fn goodbye(&mut self) -> Result<Ending, TransportError> {
         self.requests
             .send_control(encode(&Report::Goodbye), 0, tag::REPORT)?;
+        let ending = loop {
+            if let Some(ending) = self.stop {
+                break ending;
+            }
+            self.pump()?;
+            self.check_patience("the end of the run")?;
+            pause(false);
+        };
         let until = Instant::now() + Duration::from_secs(10);
         while self.requests.active() > 0 && Instant::now() < until {
             let mut done = Vec::new();
             self.requests.poll(&mut done)?;
             pause(false);
         }
-        Ok(())
+        Ok(ending)
     }
 
     fn check_patience(&self, what: &str) -> Result<(), TransportError> {

@@ -181,7 +181,7 @@ fn nobody_waits_for_a_computation_that_hangs_at_the_end() {
     let text = ENDLESS.replace("iterations = 1000000", "iterations = 30");
     let text = text.replace(
         "straggler = { rate = 1.0, deadline = 2.0, unit_seconds = 0.01, inject = \"delay\" }",
-        "straggler.inject = \"none\"\ndeadline.seconds = 0.3\nmpi.goodbye_timeout_seconds = 2\n\
+        "straggler = { inject = \"none\", probabilities = 0.1 }\ndeadline.seconds = 0.3\nmpi.goodbye_timeout_seconds = 2\n\
          round.give_up_seconds = 80000\n\
          [[inject]]\nfault = \"delay\"\nseconds = 80000\nworkers = [1]\nat = 28",
     );

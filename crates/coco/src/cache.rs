@@ -4,31 +4,82 @@ use crate::{CocoError, Dataset, Sample};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Samples of one data set at one size, each decoded once while they fit a memory limit.
+/// Values by index, each made once while they fit a memory limit.
 ///
-/// Shared by threads without a lock: a prefetch thread fills it by calling [`SampleCache::get`] ahead
-/// of the one that computes. When the limit is reached, samples not yet held are decoded at every
-/// call; nothing is evicted, since with a fresh permutation per epoch no sample is likelier than
-/// another to be needed next.
+/// Shared by threads without a lock: a prefetch thread fills it by calling [`Cache::get`] ahead of the
+/// one that computes. When the limit is reached, values not yet held are made at every call; nothing
+/// is evicted, since with a fresh permutation per epoch no sample is likelier than another to be
+/// needed next.
+#[derive(Debug)]
+pub struct Cache<T> {
+    limit: u64,
+    used: AtomicU64,
+    held: Vec<OnceLock<Arc<T>>>,
+}
+
+impl<T> Cache<T> {
+    /// An empty cache for `len` values that grows to at most `limit` bytes.
+    pub fn new(len: usize, limit: u64) -> Self {
+        Self {
+            limit,
+            used: AtomicU64::new(0),
+            held: (0..len).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// Bytes held, at most the limit.
+    pub fn bytes(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The value at `index`, which `bytes` measures, and `make` makes now unless it is held.
+    ///
+    /// # Errors
+    /// `make`'s, which are not remembered.
+    pub fn get<E>(
+        &self,
+        index: usize,
+        bytes: impl FnOnce(&T) -> u64,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let slot = self.held.get(index);
+        if let Some(value) = slot.and_then(OnceLock::get) {
+            return Ok(value.clone());
+        }
+        let value = Arc::new(make()?);
+        if let Some(slot) = slot {
+            let bytes = bytes(&value);
+            let fits = self
+                .used
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                    used.checked_add(bytes).filter(|sum| *sum <= self.limit)
+                })
+                .is_ok();
+            // Another thread may have made the same meanwhile: its copy stays.
+            if fits && slot.set(value.clone()).is_err() {
+                self.used.fetch_sub(bytes, Ordering::Relaxed);
+            }
+        }
+        Ok(value)
+    }
+}
+
+/// Samples of one data set at one size, each decoded once while they fit a memory limit. See
+/// [`Cache`].
 #[derive(Debug)]
 pub struct SampleCache {
     dataset: Arc<Dataset>,
     side: u32,
-    limit: u64,
-    used: AtomicU64,
-    samples: Vec<OnceLock<Arc<Sample>>>,
+    held: Cache<Sample>,
 }
 
 impl SampleCache {
     /// An empty cache of `side` x `side` samples that grows to at most `limit` bytes.
     pub fn new(dataset: Arc<Dataset>, side: u32, limit: u64) -> Self {
-        let samples = dataset.images.iter().map(|_| OnceLock::new()).collect();
         Self {
+            held: Cache::new(dataset.len(), limit),
             dataset,
             side,
-            limit,
-            used: AtomicU64::new(0),
-            samples,
         }
     }
 
@@ -44,7 +95,7 @@ impl SampleCache {
 
     /// Bytes held, at most the limit.
     pub fn bytes(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.held.bytes()
     }
 
     /// The sample of an image, decoded now unless it is held. Errors are not remembered.
@@ -52,25 +103,8 @@ impl SampleCache {
     /// # Errors
     /// As [`Dataset::load`].
     pub fn get(&self, index: usize) -> Result<Arc<Sample>, CocoError> {
-        let slot = self.samples.get(index);
-        if let Some(sample) = slot.and_then(OnceLock::get) {
-            return Ok(sample.clone());
-        }
-        let sample = Arc::new(self.dataset.load(index, self.side)?);
-        if let Some(slot) = slot {
-            let bytes = sample.bytes();
-            let fits = self
-                .used
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                    used.checked_add(bytes).filter(|sum| *sum <= self.limit)
-                })
-                .is_ok();
-            // Another thread may have decoded the same image meanwhile: its copy stays.
-            if fits && slot.set(sample.clone()).is_err() {
-                self.used.fetch_sub(bytes, Ordering::Relaxed);
-            }
-        }
-        Ok(sample)
+        self.held
+            .get(index, Sample::bytes, || self.dataset.load(index, self.side))
     }
 }
 

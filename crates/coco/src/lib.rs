@@ -1,4 +1,4 @@
-//! COCO-format detection data, without libtorch.
+//! COCO-format detection data, and images by class, without libtorch.
 //!
 //! From the bottom up:
 //!
@@ -9,7 +9,8 @@
 //! 3. [`mod@average_precision`]: the twelve COCO numbers, overall and per category, equal to
 //!    pycocotools'; [`evaluate_results`] takes them from a file of detections in COCO's format.
 //! 4. [`synth`]: a seeded data set of textured shapes that a small detector learns in a minute.
-//! 5. [`mod@check`]: everything that is wrong with a data set, as a report.
+//! 5. [`folder`]: images in a directory per class, for classifiers.
+//! 6. [`mod@check`]: everything that is wrong with a data set, as a report.
 //!
 //! Boxes in files are `[x, y, width, height]` in pixels of the original image, as COCO has them;
 //! boxes of a [`Sample`] are `[x1, y1, x2, y2]` in pixels of the resized one. [`Labels`] are dense,
@@ -39,6 +40,7 @@ pub mod check;
 mod dataset;
 mod decode;
 mod error;
+pub mod folder;
 mod labels;
 mod results;
 pub mod synth;
@@ -48,10 +50,11 @@ pub use average_precision::{
     AveragePrecision, CategoryPrecision, Detection, Evaluation, GroundTruth, average_precision,
     evaluate,
 };
-pub use cache::SampleCache;
+pub use cache::{Cache, SampleCache};
 pub use check::{CheckReport, check};
 pub use dataset::{Dataset, Sample, Targets};
 pub use decode::{Picture, read_image};
 pub use error::CocoError;
+pub use folder::{ImageFolder, Photo, PhotoCache, Region};
 pub use labels::Labels;
 pub use results::{ResultsEvaluation, evaluate_results, read_results, write_results};

@@ -10,9 +10,11 @@
 //! DIR/instances_val.json     DIR/val/000000000001.jpg ...
 //! ```
 
+mod folders;
 mod scene;
 mod texture;
 
+pub use folders::{FolderSummary, generate_folders};
 pub use scene::Shape;
 
 use crate::{Annotation, Category, CocoError, ImageInfo};
@@ -84,6 +86,27 @@ pub struct SynthSummary {
 /// [`CocoError::Exists`], [`CocoError::Setting`] for no images or a side out of range, and
 /// [`CocoError::Io`].
 pub fn generate(dir: &Path, config: &SynthConfig) -> Result<SynthSummary, CocoError> {
+    let [
+        (train_objects, train_bytes),
+        (validation_objects, validation_bytes),
+    ] = all_or_nothing(dir, config, write_split)?;
+    Ok(SynthSummary {
+        train_annotations: dir.join(Split::Train.annotations()),
+        train_images: dir.join(Split::Train.directory()),
+        validation_annotations: dir.join(Split::Validation.annotations()),
+        validation_images: dir.join(Split::Validation.directory()),
+        train_objects,
+        validation_objects,
+        bytes: train_bytes + validation_bytes,
+    })
+}
+
+/// Writes both splits into `dir`, or nothing.
+fn all_or_nothing<T>(
+    dir: &Path,
+    config: &SynthConfig,
+    write: impl Fn(&Path, Split, &SynthConfig) -> Result<T, CocoError>,
+) -> Result<[T; 2], CocoError> {
     validate(config)?;
     let occupied = || CocoError::Exists {
         path: dir.to_owned(),
@@ -96,9 +119,10 @@ pub fn generate(dir: &Path, config: &SynthConfig) -> Result<SynthSummary, CocoEr
         return Err(occupied());
     }
     let partial = Partial::beside(dir)?;
-    let (train_objects, train_bytes) = write_split(&partial.path, Split::Train, config)?;
-    let (validation_objects, validation_bytes) =
-        write_split(&partial.path, Split::Validation, config)?;
+    let written = [
+        write(&partial.path, Split::Train, config)?,
+        write(&partial.path, Split::Validation, config)?,
+    ];
     match std::fs::rename(&partial.path, dir) {
         // another process was faster
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
@@ -106,15 +130,7 @@ pub fn generate(dir: &Path, config: &SynthConfig) -> Result<SynthSummary, CocoEr
         }
         renamed => renamed.map_err(CocoError::io(dir))?,
     }
-    Ok(SynthSummary {
-        train_annotations: dir.join(Split::Train.annotations()),
-        train_images: dir.join(Split::Train.directory()),
-        validation_annotations: dir.join(Split::Validation.annotations()),
-        validation_images: dir.join(Split::Validation.directory()),
-        train_objects,
-        validation_objects,
-        bytes: train_bytes + validation_bytes,
-    })
+    Ok(written)
 }
 
 fn validate(config: &SynthConfig) -> Result<(), CocoError> {
@@ -215,35 +231,47 @@ struct Info {
     seed: u64,
 }
 
-/// Writes one split; returns its number of objects and the bytes of its images.
-fn write_split(root: &Path, split: Split, config: &SynthConfig) -> Result<(usize, u64), CocoError> {
-    let directory = root.join(split.directory());
-    std::fs::create_dir(&directory).map_err(CocoError::io(&directory))?;
-    let threads = match config.threads {
+/// `make` of every index below `count`, on `threads` threads (0: one per core), in any order.
+fn on_threads<T: Send>(
+    threads: usize,
+    count: usize,
+    make: impl Fn(usize) -> Result<T, CocoError> + Sync,
+) -> Result<Vec<T>, CocoError> {
+    let threads = match threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     let next = AtomicUsize::new(0);
-    let draw = || -> Result<Vec<Drawn>, CocoError> {
-        let mut drawn = vec![];
+    let work = || -> Result<Vec<T>, CocoError> {
+        let mut made = vec![];
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= split.size(config) as usize {
-                return Ok(drawn);
+            if index >= count {
+                return Ok(made);
             }
-            drawn.push(draw_image(&directory, split, config, index)?);
+            made.push(make(index)?);
         }
     };
-    let mut images = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(draw)).collect();
-        let mut images = vec![];
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = vec![];
         for worker in workers {
             match worker.join() {
-                Ok(drawn) => images.extend(drawn?),
+                Ok(made) => all.extend(made?),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok::<_, CocoError>(images)
+        Ok(all)
+    })
+}
+
+/// Writes one split; returns its number of objects and the bytes of its images.
+fn write_split(root: &Path, split: Split, config: &SynthConfig) -> Result<(usize, u64), CocoError> {
+    let directory = root.join(split.directory());
+    std::fs::create_dir(&directory).map_err(CocoError::io(&directory))?;
+    let count = split.size(config) as usize;
+    let mut images = on_threads(config.threads, count, |index| {
+        draw_image(&directory, split, config, index)
     })?;
     images.sort_by_key(|drawn| drawn.info.id);
 
@@ -301,14 +329,7 @@ fn draw_image(
     let id = index as u64 + 1;
     let file_name = format!("{id:012}.jpg");
     let path = directory.join(&file_name);
-    let mut jpeg = vec![];
-    JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
-        .encode(&scene.pixels, side, side, ExtendedColorType::Rgb8)
-        .map_err(|error| CocoError::Image {
-            path: path.clone(),
-            what: error.to_string(),
-        })?;
-    std::fs::write(&path, &jpeg).map_err(CocoError::io(&path))?;
+    let bytes = write_jpeg(&path, &scene, side)?;
     Ok(Drawn {
         info: ImageInfo {
             id,
@@ -317,8 +338,21 @@ fn draw_image(
             height: side,
         },
         objects: scene.objects,
-        bytes: jpeg.len() as u64,
+        bytes,
     })
+}
+
+/// Writes a scene's pixels; returns the bytes of the file.
+fn write_jpeg(path: &Path, scene: &Scene, side: u32) -> Result<u64, CocoError> {
+    let mut jpeg = vec![];
+    JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
+        .encode(&scene.pixels, side, side, ExtendedColorType::Rgb8)
+        .map_err(|error| CocoError::Image {
+            path: path.to_owned(),
+            what: error.to_string(),
+        })?;
+    std::fs::write(path, &jpeg).map_err(CocoError::io(path))?;
+    Ok(jpeg.len() as u64)
 }
 
 #[cfg(test)]

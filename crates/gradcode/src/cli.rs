@@ -498,7 +498,8 @@ pub enum PictureFormat {
 
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Make a COCO-format set of textured shapes, which a small detector learns in a minute.
+    /// Make a COCO-format set of textured shapes, which a small detector learns in a minute; or image
+    /// folders of them.
     Synth(SynthArgs),
     /// Read a COCO-format set completely and say what is wrong with it.
     Check(CheckArgs),
@@ -549,12 +550,17 @@ Examples:
   gradcode data synth --out data/quickstart
   gradcode data synth --out data/large --images 10000 --validation 1000 --side 320 --seed 7
 
-Writes instances_train.json, instances_val.json, train/ and val/. The same arguments give the same
-bytes.")]
+  gradcode data synth --folders --out data/shapes --side 64      a directory per shape, for classifiers
+
+Writes instances_train.json, instances_val.json, train/ and val/; with --folders, train/SHAPE/ and
+val/SHAPE/ alone, one shape to an image. The same arguments give the same bytes.")]
 pub struct SynthArgs {
     /// Directory to write to; must not exist or be empty.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Make image folders, without annotations.
+    #[arg(long)]
+    pub folders: bool,
     /// Training images.
     #[arg(long, default_value_t = 2000)]
     pub images: u32,

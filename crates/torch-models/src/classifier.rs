@@ -13,19 +13,20 @@ use crate::error::TorchError;
 use crate::images::{Batch, ImageInput, Truth};
 use crate::layers::Mode;
 use crate::models::ClassificationModel;
-use crate::models::cnn::Cnn;
 
 /// A classification network.
 pub struct Classifier {
     input: ImageInput,
-    model: Cnn,
+    model: Box<dyn ClassificationModel>,
     /// Of every output, whether the data set has a category with that label.
     occurs: Vec<bool>,
 }
 
 /// Decisions over all (image, category) pairs; a category is called present at probability 0.5.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decisions {
+    /// Of every image, the scores of all categories that occur and whether they are present.
+    scores: Vec<(f32, bool)>,
     present_found: u64,
     present_missed: u64,
     absent_called: u64,
@@ -35,7 +36,7 @@ pub struct Decisions {
 impl Classifier {
     /// A classifier whose `i`-th output is about label `i + 1`, which `occurs[i]` says the data set
     /// has. Outputs without a category learn to say no and count in no metric.
-    pub fn new(input: ImageInput, model: Cnn, occurs: Vec<bool>) -> Self {
+    pub fn new(input: ImageInput, model: Box<dyn ClassificationModel>, occurs: Vec<bool>) -> Self {
         Self {
             input,
             model,
@@ -84,7 +85,9 @@ impl Task for Classifier {
         samples: &[(u32, Arc<Sample>)],
         iteration: Option<u64>,
     ) -> Result<Batch, TorchError> {
-        self.input.batch(samples, iteration)
+        let mut batch = self.input.batch(samples, iteration)?;
+        batch.images = self.model.pixel_statistics().normalize(&batch.images)?;
+        Ok(batch)
     }
 
     fn weighted_loss(
@@ -97,6 +100,17 @@ impl Task for Classifier {
         let weights: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
         let weights = Tensor::f_from_slice(&weights)?.f_to_device(logits.device())?;
         Ok((losses.f_dot(&weights)?, to_host(&losses)?))
+    }
+
+    fn calibrate(&self, batch: &Batch, momentum: f64) -> Result<(), TorchError> {
+        let _logits = self
+            .model
+            .forward(&batch.images, Mode::Calibrate(momentum))?;
+        Ok(())
+    }
+
+    fn is_per_sample(&self) -> bool {
+        self.model.is_per_sample()
     }
 
     fn samples_per_pass(&self) -> usize {
@@ -126,14 +140,17 @@ impl Task for Classifier {
                 (false, false) => &mut evaluation.absent_rejected,
             };
             *count += 1;
+            evaluation.scores.push((logit, present > 0.5));
         }
         to_host(&self.losses(&logits, &presence)?)
     }
 
     fn metrics(&self, evaluation: Decisions, _: &SampleCache) -> Result<Vec<Metric>, LearnerError> {
+        let categories = self.occurs.iter().filter(|occurs| **occurs).count();
         Ok(vec![
             Metric::new("accuracy", evaluation.accuracy()),
             Metric::new("F1", evaluation.f1()),
+            Metric::new("mAP", evaluation.mean_average_precision(categories)),
         ])
     }
 }
@@ -152,6 +169,27 @@ impl Decisions {
         let found = 2 * self.present_found;
         found as f64 / (found + wrong) as f64
     }
+
+    /// The mean over categories of average precision: of a category's present images, by falling
+    /// score, the mean precision at their ranks. Categories in no image do not count; NaN if none
+    /// counts. Among equal scores the absent images come first, so that ties gain nothing.
+    fn mean_average_precision(&self, categories: usize) -> f64 {
+        let of_category = |category: usize| {
+            let scores = self.scores.iter().skip(category).step_by(categories.max(1));
+            let mut ranked: Vec<(f32, bool)> = scores.copied().collect();
+            ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let present = ranked.iter().filter(|(_, present)| *present);
+            let (mut found, mut sum) = (0.0, 0.0);
+            let count = present.count();
+            for (rank, _) in ranked.iter().enumerate().filter(|(_, (_, p))| *p) {
+                found += 1.0;
+                sum += found / (rank + 1) as f64;
+            }
+            (count > 0).then(|| sum / count as f64)
+        };
+        let found: Vec<f64> = (0..categories).filter_map(of_category).collect();
+        found.iter().sum::<f64>() / found.len() as f64
+    }
 }
 
 #[cfg(test)]
@@ -165,9 +203,29 @@ mod tests {
             present_missed: 1,
             absent_called: 2,
             absent_rejected: 4,
+            scores: vec![],
         };
         assert_eq!(decisions.accuracy(), 0.7);
         assert_eq!(decisions.f1(), 6.0 / 9.0);
         assert!(Decisions::default().f1().is_nan());
+    }
+
+    /// Two categories that occur and one without a present image.
+    #[test]
+    fn average_precision_is_the_mean_precision_at_the_present_ranks() {
+        let images = [
+            [(0.9, true), (0.1, false), (0.0, false)],
+            [(0.8, false), (0.2, true), (0.0, false)],
+            [(0.7, true), (0.2, false), (0.0, false)],
+            [(0.1, false), (0.0, false), (0.0, false)],
+        ];
+        let decisions = Decisions {
+            scores: images.concat(),
+            ..Decisions::default()
+        };
+        // Ranks 1 and 3; rank 2, behind an absent image of the same score.
+        let expected = ((1.0 + 2.0 / 3.0) / 2.0 + 0.5) / 2.0;
+        assert!((decisions.mean_average_precision(3) - expected).abs() < 1e-12);
+        assert!(Decisions::default().mean_average_precision(2).is_nan());
     }
 }

@@ -14,10 +14,11 @@ use crate::engine::TorchLearner;
 use crate::error::TorchError;
 use crate::images::ImageInput;
 use crate::layers::NormKind;
-use crate::models::DetectionModel;
 use crate::models::cnn::Cnn;
+use crate::models::resnet::{Depth, ResNet, Stem};
 use crate::models::ssdlite::SsdLite;
 use crate::models::tiny_ssd::TinySsd;
+use crate::models::{ClassificationModel, DetectionModel};
 use crate::store::Store;
 use crate::weights::Tolerance;
 
@@ -45,6 +46,17 @@ pub enum ModelConfig {
         /// Input side, at least 16.
         side: u32,
     },
+    /// [`ResNet`], which says which categories are in the image.
+    ResNet {
+        /// ResNet-18 or ResNet-50.
+        depth: Depth,
+        /// What comes before the first stage.
+        stem: Stem,
+        /// Input side, at least 32 (16 with the small stem).
+        side: u32,
+        /// Normalization; [`NormKind::Frozen`] needs a weights file.
+        norm: NormKind,
+    },
 }
 
 /// A network by what it is for.
@@ -52,7 +64,7 @@ pub(crate) enum Network {
     /// Finds objects.
     Detector(Box<dyn DetectionModel>),
     /// Says which categories are there.
-    Classifier(Cnn),
+    Classifier(Box<dyn ClassificationModel>),
 }
 
 impl ModelConfig {
@@ -65,9 +77,18 @@ impl ModelConfig {
     /// Side of the square input in pixels.
     pub fn side(&self) -> u32 {
         match *self {
-            Self::TinySsd { side, .. } | Self::SsdLite { side, .. } | Self::Cnn { side, .. } => {
-                side
-            }
+            Self::TinySsd { side, .. }
+            | Self::SsdLite { side, .. }
+            | Self::Cnn { side, .. }
+            | Self::ResNet { side, .. } => side,
+        }
+    }
+
+    /// The normalization, where it is to be chosen.
+    pub(crate) fn norm(&self) -> Option<NormKind> {
+        match *self {
+            Self::SsdLite { norm, .. } | Self::ResNet { norm, .. } => Some(norm),
+            Self::TinySsd { .. } | Self::Cnn { .. } => None,
         }
     }
 
@@ -95,7 +116,14 @@ impl ModelConfig {
             }
             // A classifier has no background.
             Self::Cnn { width, .. } => {
-                Network::Classifier(Cnn::new(&root, i64::from(width), outputs - 1)?)
+                let model = Cnn::new(&root, i64::from(width), outputs - 1)?;
+                Network::Classifier(Box::new(model))
+            }
+            Self::ResNet {
+                depth, stem, norm, ..
+            } => {
+                let model = ResNet::new(&root, depth, stem, norm, outputs - 1)?;
+                Network::Classifier(Box::new(model))
             }
         })
     }
@@ -108,14 +136,32 @@ impl ModelConfig {
                 format!("ssdlite mobilenet-v3-large, {norm} norm, {side} px")
             }
             Self::Cnn { width, side } => format!("cnn width {width}, {side} px"),
+            Self::ResNet {
+                depth,
+                stem,
+                side,
+                norm,
+            } => {
+                let stem = match stem {
+                    Stem::Standard => "",
+                    Stem::Small => "small stem, ",
+                };
+                let norm = format!("{norm:?}").to_lowercase();
+                format!("resnet{}, {stem}{norm} norm, {side} px", depth.layers())
+            }
         }
     }
 
-    fn check_side(&self) -> Result<(), LearnerError> {
+    pub(crate) fn check_side(&self) -> Result<(), LearnerError> {
         let (valid, rule) = match *self {
             Self::TinySsd { side, .. } => (side > 0 && side % 32 == 0, "a positive multiple of 32"),
             Self::SsdLite { side, .. } => (side >= 32, "at least 32"),
-            Self::Cnn { side, .. } => (side >= 16, "at least 16"),
+            Self::ResNet {
+                side,
+                stem: Stem::Standard,
+                ..
+            } => (side >= 32, "at least 32"),
+            Self::Cnn { side, .. } | Self::ResNet { side, .. } => (side >= 16, "at least 16"),
         };
         if valid && self.side() <= 4096 {
             return Ok(());
@@ -233,13 +279,13 @@ pub fn build(
         torch.seed,
         torch.loader_threads,
     )?;
+    if let Some(norm) = config.model.norm() {
+        check_norm(norm, torch, data.smallest_minibatch())?;
+    }
     let store = Store::new(torch.device);
     let name = config.model.name();
     match config.model.network(&store, classes)? {
         Network::Detector(model) => {
-            if let ModelConfig::SsdLite { norm, .. } = config.model {
-                check_norm(norm, torch, &data)?;
-            }
             let task = Detector::new(model, input, &data)?;
             let learner = TorchLearner::new(task, name, store, torch, data, validation)?;
             Ok(Box::new(learner))
@@ -269,15 +315,16 @@ fn classes(config: &ImageConfig, train: &Dataset) -> Result<usize, LearnerError>
     }
 }
 
-fn check_norm(
+/// Whether `norm` can work with minibatches of no fewer than `smallest` samples.
+pub(crate) fn check_norm(
     norm: NormKind,
     config: &TorchConfig,
-    data: &TrainingData<SampleCache>,
+    smallest: usize,
 ) -> Result<(), LearnerError> {
     match norm {
-        NormKind::Batch if data.smallest_minibatch() < 2 => Err(LearnerError::setting(
+        NormKind::Batch if smallest < 2 => Err(LearnerError::setting(
             "data.batch",
-            data.smallest_minibatch(),
+            smallest,
             "at least 2 images per partition where batch norm trains, since its last maps have \
              one pixel; or model.norm = \"group\"",
         )),

@@ -37,6 +37,9 @@ pub enum TorchError {
         /// Which tensor, and what is wrong with it.
         reason: String,
     },
+    /// An image that could not be brought to the network's size.
+    #[error("resize an image: {0}")]
+    Resize(String),
     /// A parameter or gradient tensor no longer lies in the flat buffer: something replaced its
     /// storage. This is a bug of the program, not of its input.
     #[error("keep the {what} of {name} inside the flat buffer")]

@@ -8,9 +8,9 @@
 //!    torchvision, GPT-2 as in Hugging Face's transformers, a CNN.
 //! 3. [`detection`]: default boxes, matching, box codes, the loss as a sum over images, NMS.
 //! 4. [`source`], [`data`]: where samples come from, and minibatches read beside the compute;
-//!    [`images`], [`augment`]: images as tensors, changed at random; [`token_windows`]: text.
-//! 5. [`detector`], [`classifier`], [`language_model`]: what is learned and measured; [`engine`]: the learner itself,
-//!    which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
+//!    [`images`], [`augment`], [`crop`]: images as tensors, changed at random; [`token_windows`]: text.
+//! 5. [`detector`], [`classifier`], [`single_label`], [`language_model`]: what is learned and measured;
+//!    [`engine`]: the learner itself, which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
 //!    [`Predictor`]: a trained detector on images of any kind.
 //! 6. [`device`](mod@device): the CPU, or CUDA loaded at run time.
 //!
@@ -50,6 +50,7 @@
 pub mod augment;
 pub mod classifier;
 mod config;
+pub mod crop;
 pub mod data;
 pub mod detection;
 pub mod detector;
@@ -63,6 +64,7 @@ pub mod language_model;
 pub mod layers;
 pub mod models;
 mod predictor;
+pub mod single_label;
 mod single_shot;
 pub mod source;
 pub mod store;

@@ -62,19 +62,28 @@ impl PixelStatistics {
         deviation: [0.229, 0.224, 0.225],
     };
 
-    /// Normalizes images `[N, 3, H, W]`, f32 from 0 to 255.
+    /// Normalizes images `[N, 3, H, W]` with values in [-1, 1].
     ///
     /// # Errors
     /// When libtorch fails.
     pub fn normalize(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        let channel = |values: [f32; 3]| {
+        if *self == Self::SYMMETRIC {
+            return Ok(images.shallow_clone());
+        }
+        let channel = |value: fn(f32, f32) -> f32| {
+            let values: Vec<f32> = self
+                .mean
+                .iter()
+                .zip(self.deviation)
+                .map(|(&mean, deviation)| value(mean, deviation))
+                .collect();
             Tensor::f_from_slice(&values)?
                 .f_view([1, 3, 1, 1])?
                 .f_to_device(images.device())
         };
-        let shift = channel(self.mean.map(|mean| 255.0 * mean))?;
-        let scale = channel(self.deviation.map(|deviation| 1.0 / (255.0 * deviation)))?;
-        images.f_sub(&shift)?.f_mul(&scale)
+        let shift = channel(|mean, deviation| (0.5 - mean) / deviation)?;
+        let scale = channel(|_, deviation| 0.5 / deviation)?;
+        images.f_mul(&scale)?.f_add(&shift)
     }
 }
 

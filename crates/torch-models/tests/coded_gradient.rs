@@ -9,6 +9,7 @@ use common::{Shapes, shapes};
 use learner::optimizer::AdamConfig;
 use learner::{Learner, LearnerError, OptimizerConfig, Second};
 use torch_models::flat::Flat;
+use torch_models::models::resnet::{Depth, Stem};
 use torch_models::models::ssdlite::SsdLite;
 use torch_models::store::Store;
 use torch_models::{ImageConfig, ModelConfig, NormKind, TorchConfig, build, weights};
@@ -115,6 +116,15 @@ fn distance(learner: &mut dyn Learner, parameters: &[f32], assignment: &[(usize,
     norm(difference.into_iter()) / scale
 }
 
+fn resnet(norm: NormKind) -> ModelConfig {
+    ModelConfig::ResNet {
+        depth: Depth::Eighteen,
+        stem: Stem::Small,
+        side: 16,
+        norm,
+    }
+}
+
 /// The models whose layers are all per sample, and batch norm's.
 fn models(frozen: &std::path::Path) -> Vec<(ModelConfig, Option<PathBuf>)> {
     let ssdlite = |norm| ModelConfig::SsdLite { side: SIDE, norm };
@@ -136,6 +146,8 @@ fn models(frozen: &std::path::Path) -> Vec<(ModelConfig, Option<PathBuf>)> {
         (ssdlite(NormKind::Group), None),
         (ssdlite(NormKind::Frozen), Some(frozen.to_owned())),
         (ssdlite(NormKind::Batch), None),
+        (resnet(NormKind::Group), None),
+        (resnet(NormKind::Batch), None),
     ]
 }
 

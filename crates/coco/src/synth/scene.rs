@@ -80,15 +80,7 @@ pub(super) struct Scene {
 impl Scene {
     /// Draws a scene of `side` x `side` pixels.
     pub(super) fn draw(side: usize, random: &mut CounterRng) -> Self {
-        let background = colour(random);
-        let mut pixels = vec![0; side * side * 3];
-        for (pixel, level) in pixels.chunks_exact_mut(3).zip(noise(side, random)) {
-            paint(pixel, background, level);
-        }
-        let mut scene = Self {
-            pixels,
-            objects: vec![],
-        };
+        let (mut scene, background) = Self::empty(side, random);
         let wanted = 1 + below(4, random);
         let mut squares: Vec<[usize; 3]> = vec![];
         for _ in 0..wanted {
@@ -100,6 +92,30 @@ impl Scene {
             }
         }
         scene
+    }
+
+    /// Draws a scene of `side` x `side` pixels with this shape alone.
+    pub(super) fn with(shape: Shape, side: usize, random: &mut CounterRng) -> Self {
+        let (mut scene, background) = Self::empty(side, random);
+        if let Some(square) = place(side, &[], random) {
+            let colour = contrasting(background, random);
+            scene.add(shape, square, colour, random);
+        }
+        scene
+    }
+
+    /// A background, and its colour.
+    fn empty(side: usize, random: &mut CounterRng) -> (Self, [i32; 3]) {
+        let background = colour(random);
+        let mut pixels = vec![0; side * side * 3];
+        for (pixel, level) in pixels.chunks_exact_mut(3).zip(noise(side, random)) {
+            paint(pixel, background, level);
+        }
+        let scene = Self {
+            pixels,
+            objects: vec![],
+        };
+        (scene, background)
     }
 
     /// Draws a shape into the square `[left, top, size]`.

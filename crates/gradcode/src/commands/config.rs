@@ -31,7 +31,7 @@ pub fn check(args: &ConfigCheckArgs) -> Outcome {
     let config = &resolved.config;
     if config.model.architecture.needs_files() {
         match config.model.architecture.sees_images() {
-            true => config.training_data().map(|_| ())?,
+            true => config.training_images().map(|_| ())?,
             false => config.training_tokens().map(|_| ())?,
         }
     }

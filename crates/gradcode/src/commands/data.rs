@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use coco::check::Finding;
-use coco::synth::{SynthConfig, generate};
+use coco::synth::{SynthConfig, generate, generate_folders};
 use coco::{CheckReport, CocoError};
 use serde_json::json;
 
@@ -23,12 +23,10 @@ pub fn synth(args: &SynthArgs) -> Outcome {
         seed: args.seed,
         threads: args.threads,
     };
-    let summary = generate(&args.out, &config).map_err(|error| match error {
-        CocoError::Exists { .. } => Failure::usage(format!("failed to make a data set: {error}"))
-            .hint("delete it, or choose another --out"),
-        CocoError::Setting { .. } => Failure::usage(format!("failed to make a data set: {error}")),
-        _ => Failure::environment("make a data set", &error),
-    })?;
+    if args.folders {
+        return synth_folders(args, &config);
+    }
+    let summary = generate(&args.out, &config).map_err(not_made)?;
     if args.json {
         return output::json(&json!(summary));
     }
@@ -50,6 +48,35 @@ pub fn synth(args: &SynthArgs) -> Outcome {
         summary.train_images,
         summary.validation_annotations,
         summary.validation_images,
+    ))
+}
+
+fn not_made(error: CocoError) -> Failure {
+    match error {
+        CocoError::Exists { .. } => Failure::usage(format!("failed to make a data set: {error}"))
+            .hint("delete it, or choose another --out"),
+        CocoError::Setting { .. } => Failure::usage(format!("failed to make a data set: {error}")),
+        _ => Failure::environment("make a data set", &error),
+    }
+}
+
+fn synth_folders(args: &SynthArgs, config: &SynthConfig) -> Outcome {
+    let summary = generate_folders(&args.out, config).map_err(not_made)?;
+    if args.json {
+        return output::json(&json!(summary));
+    }
+    output::print(&format!(
+        "{}: {} training images and {} held-out images of 5 shapes, {:.1} MB\n\
+         Use it with\n\
+         [data]\n\
+         train_folder = {:?}\n\
+         validation_folder = {:?}\n",
+        args.out.display(),
+        args.images,
+        args.validation,
+        summary.bytes as f64 / 1e6,
+        summary.train_folder,
+        summary.validation_folder,
     ))
 }
 

@@ -8,7 +8,7 @@ mod straggler;
 use super::error::ConfigError;
 use super::resolve::Merged;
 use super::settings::{Architecture, Config, Gpt2};
-use super::values::{Every, Norm, OptimizerKind, SchemeKind};
+use super::values::{Every, Norm, OptimizerKind, SchemeKind, Stem};
 
 type Checked = Result<(), ConfigError>;
 
@@ -149,6 +149,7 @@ fn model_and_data(config: &Config, merged: &Merged) -> Checked {
         config.model.classes.is_none_or(|c| c >= 2),
         "needs at least 2: the background and one more",
     )?;
+    image_source(config, merged)?;
     match config.model.architecture {
         Architecture::TinySsd { width, side } => {
             let even = (4..=1024).contains(&width) && width % 2 == 0;
@@ -187,21 +188,18 @@ fn model_and_data(config: &Config, merged: &Merged) -> Checked {
                 (32..=4096).contains(&side),
                 "must be from 32 to 4096 pixels",
             )?;
-            if norm == Norm::Batch && data.batch == 1 {
-                return Err(merged.conflict(
-                    "data.batch",
-                    "model.norm",
-                    "batch norm needs at least 2 images per partition, better 8; or take norm = \"group\"",
-                ));
-            }
-            if norm == Norm::Frozen && config.model.weights.is_none() {
-                return Err(ConfigError::Missing {
-                    key: "model.weights".into(),
-                    valid: "frozen batch norm keeps the statistics of a weights file; without one take \
-                            norm = \"group\" or \"batch\"".into(),
-                });
-            }
-            Ok(())
+            norm_fits(norm, config, merged)
+        }
+        Architecture::ResNet18 { side, norm, stem }
+        | Architecture::ResNet50 { side, norm, stem } => {
+            let least = if stem == Stem::Small { 16 } else { 32 };
+            require(
+                merged,
+                "model.side",
+                (least..=4096).contains(&side),
+                &format!("must be from {least} to 4096 pixels"),
+            )?;
+            norm_fits(norm, config, merged)
         }
         Architecture::LeastSquares { dimension }
         | Architecture::LogisticRegression { dimension } => {
@@ -250,6 +248,80 @@ fn gpt2(sizes: Gpt2, merged: &Merged) -> Checked {
         ));
     }
     Ok(())
+}
+
+/// Whether batch norm has samples to normalize over, and frozen batch norm statistics.
+fn norm_fits(norm: Norm, config: &Config, merged: &Merged) -> Checked {
+    if norm == Norm::Batch && config.data.batch == 1 {
+        return Err(merged.conflict(
+            "data.batch",
+            "model.norm",
+            "batch norm needs at least 2 images per partition, better 8; or take norm = \"group\"",
+        ));
+    }
+    if norm == Norm::Frozen && config.model.weights.is_none() {
+        return Err(ConfigError::Missing {
+            key: "model.weights".into(),
+            valid: "frozen batch norm keeps the statistics of a weights file; without one take \
+                        norm = \"group\" or \"batch\""
+                .into(),
+        });
+    }
+    Ok(())
+}
+
+/// Images come from annotations or from folders, and folders are for classifiers.
+fn image_source(config: &Config, merged: &Merged) -> Checked {
+    let data = &config.data;
+    let pairs = [
+        (
+            "data.train_folder",
+            "data.train_annotations",
+            &data.train_folder,
+            &data.train,
+        ),
+        (
+            "data.validation_folder",
+            "data.validation_annotations",
+            &data.validation_folder,
+            &data.validation,
+        ),
+    ];
+    for (folder, annotations, in_folder, annotated) in pairs {
+        if in_folder.is_some() && annotated.is_some() {
+            return Err(merged.conflict(
+                folder,
+                annotations,
+                "images come from a directory per class or from annotations, not from both",
+            ));
+        }
+    }
+    let architecture = &config.model.architecture;
+    let detector = architecture.sees_images() && !architecture.classifies_images();
+    if detector && data.train_folder.is_some() {
+        return Err(merged.conflict(
+            "data.train_folder",
+            "model.kind",
+            "folders say what is in an image, not where: take resnet50, resnet18 or cnn, or set \
+             data.train_annotations and data.train_images",
+        ));
+    }
+    require(
+        merged,
+        "data.validation_folder",
+        data.validation_folder.is_none()
+            || data.train_folder.is_some()
+            || !architecture.classifies_images(),
+        "needs data.train_folder: both sets are of one kind",
+    )?;
+    require(
+        merged,
+        "data.validation_annotations",
+        data.validation.is_none()
+            || data.train_folder.is_none()
+            || !architecture.classifies_images(),
+        "cannot go with data.train_folder: both sets are of one kind; set data.validation_folder",
+    )
 }
 
 fn enough_samples(config: &Config, merged: &Merged) -> Checked {

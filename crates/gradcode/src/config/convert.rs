@@ -14,16 +14,36 @@ use tokens::TokenFile;
 use torch_models::ModelConfig;
 use torch_models::layers::NormKind;
 use torch_models::models::gpt2::Gpt2Config;
+use torch_models::models::resnet::{self, Depth};
 
 use super::error::ConfigError;
 use super::settings::{Architecture, CocoPaths, Config, Deadline, Gpt2};
 use super::values::{
     CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, Estimator, Feedback, Inject,
     InjectedFault, InjectedPhase, Injection, Labels, Loss, Norm, OnDrift, OptimizerKind, Rates,
-    Schedule, TraceOrder,
+    Schedule, Stem, TraceOrder,
 };
 
+/// Where images are learned from.
+pub enum Images<'a> {
+    /// Images with annotations.
+    Coco(&'a CocoPaths),
+    /// A directory per class.
+    Folder(&'a Path),
+}
+
 impl Config {
+    /// The training images, of whatever kind.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] when the configuration names none.
+    pub fn training_images(&self) -> Result<Images<'_>, ConfigError> {
+        match &self.data.train_folder {
+            Some(folder) => Ok(Images::Folder(folder)),
+            None => self.training_data().map(Images::Coco),
+        }
+    }
+
     /// The training set of a model that learns from files.
     ///
     /// # Errors
@@ -35,9 +55,13 @@ impl Config {
             .ok_or_else(|| ConfigError::Missing {
                 key: "data.train_annotations".into(),
                 valid: format!(
-                    "{} learns from images: set data.train_annotations and data.train_images \
-                 (`gradcode data synth` makes a small set)",
-                    self.model.architecture.kind()
+                    "{} learns from images: set data.train_annotations and data.train_images{} \
+                     (`gradcode data synth` makes a small set)",
+                    self.model.architecture.kind(),
+                    match self.model.architecture.classifies_images() {
+                        true => ", or data.train_folder",
+                        false => "",
+                    }
                 ),
             })
     }
@@ -280,13 +304,15 @@ impl Config {
             Architecture::TinySsd { width, side } => Some(ModelConfig::TinySsd { width, side }),
             Architecture::SsdLite { side, norm } => Some(ModelConfig::SsdLite {
                 side,
-                norm: match norm {
-                    Norm::Group => NormKind::Group,
-                    Norm::Batch => NormKind::Batch,
-                    Norm::Frozen => NormKind::Frozen,
-                },
+                norm: norm_kind(norm),
             }),
             Architecture::Cnn { width, side } => Some(ModelConfig::Cnn { width, side }),
+            Architecture::ResNet18 { side, norm, stem } => {
+                Some(resnet(Depth::Eighteen, side, norm, stem))
+            }
+            Architecture::ResNet50 { side, norm, stem } => {
+                Some(resnet(Depth::Fifty, side, norm, stem))
+            }
             Architecture::LeastSquares { .. }
             | Architecture::LogisticRegression { .. }
             | Architecture::Mlp { .. }
@@ -479,6 +505,26 @@ impl Config {
         Ok((0..self.workers)
             .map(|worker| WorkerDelay::Trace(columns[worker % columns.len()].clone()))
             .collect())
+    }
+}
+
+fn norm_kind(norm: Norm) -> NormKind {
+    match norm {
+        Norm::Group => NormKind::Group,
+        Norm::Batch => NormKind::Batch,
+        Norm::Frozen => NormKind::Frozen,
+    }
+}
+
+fn resnet(depth: Depth, side: u32, norm: Norm, stem: Stem) -> ModelConfig {
+    ModelConfig::ResNet {
+        depth,
+        stem: match stem {
+            Stem::Standard => resnet::Stem::Standard,
+            Stem::Small => resnet::Stem::Small,
+        },
+        side,
+        norm: norm_kind(norm),
     }
 }
 

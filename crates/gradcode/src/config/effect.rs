@@ -81,7 +81,25 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
         ),
         (
             "model.norm",
-            kind != ModelKind::SsdLite,
+            !matches!(
+                kind,
+                ModelKind::SsdLite | ModelKind::ResNet18 | ModelKind::ResNet50
+            ),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "model.stem",
+            !matches!(kind, ModelKind::ResNet18 | ModelKind::ResNet50),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "data.train_folder",
+            !config.model.architecture.classifies_images(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
+            "data.validation_folder",
+            !config.model.architecture.classifies_images(),
             format!("model.kind = \"{kind}\""),
         ),
         (

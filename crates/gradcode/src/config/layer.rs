@@ -11,7 +11,7 @@ use super::values::{
     Decay, Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every, Feedback, Gpt2Size,
     Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method, ModelKind, Norm, OnDrift,
     OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Ridge, Scaling, Schedule,
-    SchemeKind, StudyKind, StudyRates, TraceOrder, UnitSeconds,
+    SchemeKind, Stem, StudyKind, StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -78,7 +78,7 @@ macro_rules! section {
 section! {
     /// `[model]`: what is trained.
     ModelLayer at "model" {
-        kind: ModelKind, width: u32, side: u32, norm: Norm, weights: String, ignore_head: bool, partial_weights: bool, classes: u32, labels: Labels, dimension: usize, l2: f64,
+        kind: ModelKind, width: u32, side: u32, norm: Norm, stem: Stem, weights: String, ignore_head: bool, partial_weights: bool, classes: u32, labels: Labels, dimension: usize, l2: f64,
         hidden: usize, loss: Loss,
         size: Gpt2Size, layers: u32, heads: u32, context: u32, vocab: u32,
     }
@@ -88,6 +88,7 @@ section! {
     DataLayer at "data" {
         train_annotations: String, train_images: String,
         validation_annotations: String, validation_images: String,
+        train_folder: String, validation_folder: String,
         train_tokens: String, validation_tokens: String,
         batch: u32, augment: bool, cache_mb: u64, loader_threads: usize, samples: u32, noise: f64,
         feature_sd: f64, initial_sd: f64,

@@ -25,6 +25,7 @@ pub mod source;
 pub mod study;
 pub mod values;
 
+pub use convert::Images;
 pub use error::{ConfigError, quoted};
 pub use resolve::Resolved;
 pub use settings::Config;

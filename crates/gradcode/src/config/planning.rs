@@ -295,6 +295,24 @@ pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
     let Some(model) = config.torch_model() else {
         return Err(refused("the model is unknown".into()));
     };
+    if let Some(folder) = &config.data.train_folder {
+        let outputs = match config.model.classes {
+            Some(outputs) => outputs as usize,
+            None => coco::folder::classes(folder)
+                .map_err(|error| ConfigError::Missing {
+                    key: "model.classes".into(),
+                    valid: format!(
+                        "the model's size depends on its classes, and data.train_folder cannot be used \
+                         ({error}); set model.classes or model.dimension, or make the folder first"
+                    ),
+                })?
+                .len(),
+        };
+        // A classifier has no background.
+        return model
+            .parameters(outputs + 1)
+            .map_err(|error| refused(error.to_string()));
+    }
     let classes = match (config.model.classes, &config.data.train) {
         (Some(classes), _) => classes as usize,
         (None, Some(paths)) => {
@@ -318,9 +336,10 @@ pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
         (None, None) => {
             return Err(ConfigError::Missing {
                 key: "model.classes".into(),
-                valid: "the model's size depends on its classes: set model.classes, model.dimension or \
-                        data.train_annotations"
-                    .into(),
+                valid:
+                    "the model's size depends on its classes: set model.classes, model.dimension, \
+                        data.train_annotations or data.train_folder"
+                        .into(),
             });
         }
     };

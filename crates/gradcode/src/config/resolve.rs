@@ -11,7 +11,9 @@ use super::settings::{
     Architecture, Budget, BudgetBits, Checkpoint, CocoPaths, Codec, Compute, Config, Data,
     Deadline, Downlink, Evaluation, Gpt2, Model, Mpi, Optimizer, Replan, Round, Scheme, Straggler,
 };
-use super::values::{CodecPreset, Feedback, Gpt2Size, Loss, ModelKind, Norm, OneOrMany, Rates};
+use super::values::{
+    CodecPreset, Feedback, Gpt2Size, Loss, ModelKind, Norm, OneOrMany, Rates, Stem,
+};
 use gradient_code::SchemeConfig;
 
 /// A configuration with what was noticed on the way.
@@ -229,6 +231,16 @@ fn model(merged: &Merged, layer: &Layer) -> Result<Model, ConfigError> {
             width: section.width.unwrap_or(16),
             side: section.side.unwrap_or(32),
         },
+        ModelKind::ResNet18 => Architecture::ResNet18 {
+            side: section.side.unwrap_or(224),
+            norm: section.norm.unwrap_or(Norm::Batch),
+            stem: section.stem.unwrap_or(Stem::Standard),
+        },
+        ModelKind::ResNet50 => Architecture::ResNet50 {
+            side: section.side.unwrap_or(224),
+            norm: section.norm.unwrap_or(Norm::Batch),
+            stem: section.stem.unwrap_or(Stem::Standard),
+        },
         ModelKind::LeastSquares => Architecture::LeastSquares {
             dimension: convex_dimension()?,
         },
@@ -302,6 +314,8 @@ fn data(merged: &Merged, layer: &Layer) -> Result<Data, ConfigError> {
         take!(merged, section, "data" => Data { batch, augment, cache_mb, loader_threads, samples, noise, feature_sd, initial_sd },
         train: paths("train", &section.train_annotations, &section.train_images)?,
         validation: paths("validation", &section.validation_annotations, &section.validation_images)?,
+        train_folder: section.train_folder.as_ref().map(PathBuf::from),
+        validation_folder: section.validation_folder.as_ref().map(PathBuf::from),
         train_tokens: section.train_tokens.as_ref().map(PathBuf::from),
         validation_tokens: section.validation_tokens.as_ref().map(PathBuf::from)),
     )

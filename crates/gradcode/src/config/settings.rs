@@ -13,7 +13,7 @@ use super::values::{
     CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, DownlinkForm, EmptyRound, Estimator,
     Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm, OnDrift,
     OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Scaling, Schedule, SchemeKind,
-    TraceOrder, UnitSeconds,
+    Stem, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -96,6 +96,8 @@ pub enum Architecture {
     TinySsd { width: u32, side: u32 },
     SsdLite { side: u32, norm: Norm },
     Cnn { width: u32, side: u32 },
+    ResNet18 { side: u32, norm: Norm, stem: Stem },
+    ResNet50 { side: u32, norm: Norm, stem: Stem },
     LeastSquares { dimension: usize },
     LogisticRegression { dimension: usize },
     Mlp { hidden: usize, loss: Loss },
@@ -124,6 +126,8 @@ impl Architecture {
             Architecture::TinySsd { .. } => ModelKind::TinySsd,
             Architecture::SsdLite { .. } => ModelKind::SsdLite,
             Architecture::Cnn { .. } => ModelKind::Cnn,
+            Architecture::ResNet18 { .. } => ModelKind::ResNet18,
+            Architecture::ResNet50 { .. } => ModelKind::ResNet50,
             Architecture::LeastSquares { .. } => ModelKind::LeastSquares,
             Architecture::LogisticRegression { .. } => ModelKind::LogisticRegression,
             Architecture::Mlp { .. } => ModelKind::Mlp,
@@ -138,6 +142,16 @@ impl Architecture {
             Architecture::LeastSquares { .. }
                 | Architecture::LogisticRegression { .. }
                 | Architecture::Mlp { .. }
+        )
+    }
+
+    /// Says what is in an image, not where.
+    pub fn classifies_images(&self) -> bool {
+        matches!(
+            self,
+            Architecture::Cnn { .. }
+                | Architecture::ResNet18 { .. }
+                | Architecture::ResNet50 { .. }
         )
     }
 
@@ -165,6 +179,10 @@ pub struct Data {
     pub validation: Option<CocoPaths>,
     /// Token file that language models learn from.
     pub train_tokens: Option<PathBuf>,
+    /// A directory per class of training images.
+    pub train_folder: Option<PathBuf>,
+    /// The same, held out.
+    pub validation_folder: Option<PathBuf>,
     /// Held-out token file.
     pub validation_tokens: Option<PathBuf>,
     /// Samples per partition and iteration.
@@ -533,6 +551,12 @@ impl Model {
                 layer.side = Some(side);
                 layer.norm = Some(norm);
             }
+            Architecture::ResNet18 { side, norm, stem }
+            | Architecture::ResNet50 { side, norm, stem } => {
+                layer.side = Some(side);
+                layer.norm = Some(norm);
+                layer.stem = Some(stem);
+            }
             Architecture::LeastSquares { dimension }
             | Architecture::LogisticRegression { dimension } => {
                 layer.dimension = Some(dimension);
@@ -563,6 +587,8 @@ impl Data {
                 .as_ref()
                 .map(|paths| text(&paths.annotations)),
             validation_images: self.validation.as_ref().map(|paths| text(&paths.images)),
+            train_folder: self.train_folder.as_deref().map(text),
+            validation_folder: self.validation_folder.as_deref().map(text),
             train_tokens: self.train_tokens.as_deref().map(text),
             validation_tokens: self.validation_tokens.as_deref().map(text),
             batch: Some(self.batch),

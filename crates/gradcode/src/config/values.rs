@@ -55,6 +55,10 @@ words! {
         SsdLite = "ssdlite",
         /// A small convolutional classifier.
         Cnn = "cnn",
+        /// torchvision's `resnet18`.
+        ResNet18 = "resnet18",
+        /// torchvision's `resnet50`.
+        ResNet50 = "resnet50",
         /// Least squares on data drawn in memory.
         LeastSquares = "least-squares",
         /// Logistic regression on data drawn in memory.
@@ -92,6 +96,13 @@ words! {
         Batch = "batch",
         /// Batch norm with fixed statistics.
         Frozen = "frozen",
+    }
+    /// `model.stem`
+    Stem {
+        /// A 7x7 convolution of stride 2 and max pooling.
+        Standard = "standard",
+        /// A 3x3 convolution.
+        Small = "small",
     }
     /// `model.labels`
     Labels {

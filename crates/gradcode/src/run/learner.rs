@@ -4,16 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cluster::Engine;
-use coco::{Dataset, Labels};
+use coco::{Dataset, ImageFolder, Labels};
 use learner::convex::ConvexProblem;
 use learner::mlp::Mlp;
 use learner::{Learner, LearnerError};
 use tokens::TokenFile;
 use torch_models::language_model::{self, LanguageConfig};
+use torch_models::single_label;
 use torch_models::weights::Tolerance;
 use torch_models::{ImageConfig, ModelConfig, TorchConfig};
 
 use crate::config::Config;
+use crate::config::Images;
 use crate::config::settings::CocoPaths;
 use crate::config::values::ModelKind;
 use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE};
@@ -101,9 +103,6 @@ fn from_images(
     model: ModelConfig,
     torch: TorchConfig,
 ) -> Outcome<Box<dyn Learner>> {
-    let open = |paths| open(paths, config.labels());
-    let train = open(config.training_data()?)?;
-    let validation = config.data.validation.as_ref().map(open).transpose()?;
     let images = ImageConfig {
         model,
         classes: config.model.classes.map(|classes| classes as usize),
@@ -111,7 +110,27 @@ fn from_images(
         cache_bytes: config.data.cache_mb << 20,
         torch,
     };
-    torch_models::build(&images, train, validation).map_err(|error| failure(&error))
+    let learner = match config.training_images()? {
+        Images::Folder(train) => {
+            let open = |path: &Path| {
+                let folder = ImageFolder::open(path).map(Arc::new);
+                folder.map_err(|error| {
+                    Failure::environment("open the image folder", &error).hint(
+                        "paths are relative to the working directory; `gradcode data synth --folders` \
+                         makes a small set",
+                    )
+                })
+            };
+            let validation = config.data.validation_folder.as_deref();
+            single_label::build(&images, open(train)?, validation.map(open).transpose()?)
+        }
+        Images::Coco(train) => {
+            let open = |paths| open(paths, config.labels());
+            let validation = config.data.validation.as_ref();
+            torch_models::build(&images, open(train)?, validation.map(open).transpose()?)
+        }
+    };
+    learner.map_err(|error| failure(&error))
 }
 
 /// What turns the learner's gradients into messages, as `config` compresses them. `rebuild` makes

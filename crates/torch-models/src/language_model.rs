@@ -23,6 +23,8 @@ use crate::token_windows::{TokenBatch, TokenWindows, Windowing};
 pub struct LanguageConfig {
     /// The network.
     pub model: Gpt2Config,
+    /// Tokens of a sample, at most the network's context.
+    pub length: u32,
     /// Whether training samples begin anywhere ([`TokenWindows`]).
     pub phases: bool,
     /// What all learners have.
@@ -76,11 +78,15 @@ impl Task for LanguageModel {
     }
 
     fn terms_per_sample(&self) -> f64 {
-        f64::from(self.windowing.context)
+        f64::from(self.windowing.length)
     }
 
     fn samples_per_pass(&self) -> usize {
-        samples_per_pass(self.model.config(), self.windowing.device)
+        samples_per_pass(
+            self.model.config(),
+            self.windowing.length,
+            self.windowing.device,
+        )
     }
 
     fn observe(
@@ -91,7 +97,7 @@ impl Task for LanguageModel {
     ) -> Result<Vec<f64>, TorchError> {
         let losses = to_host(&self.losses(batch)?)?;
         evaluation.nats += losses.iter().sum::<f64>();
-        evaluation.tokens += losses.len() as u64 * u64::from(self.windowing.context);
+        evaluation.tokens += losses.len() as u64 * u64::from(self.windowing.length);
         Ok(losses)
     }
 
@@ -120,12 +126,12 @@ fn to_host(losses: &Tensor) -> Result<Vec<f64>, TorchError> {
 
 /// Samples that go through the network together: more would only take memory. A token costs its
 /// logits three times over, and some 24 vectors of the network's width in every block.
-fn samples_per_pass(model: Gpt2Config, device: Device) -> usize {
+fn samples_per_pass(model: Gpt2Config, length: u32, device: Device) -> usize {
     let budget = if device.is_cuda() { 16 << 30 } else { 1 << 30 };
-    let [layers, width, context, vocabulary] =
-        [model.layers, model.width, model.context, model.vocabulary].map(|size| size as usize);
+    let [layers, width, vocabulary] =
+        [model.layers, model.width, model.vocabulary].map(|size| size as usize);
     let token = size_of::<f32>() * (3 * vocabulary + 24 * layers * width);
-    (budget / (context * token).max(1)).max(1)
+    (budget / (length as usize * token).max(1)).max(1)
 }
 
 /// Builds a learner that trains a language model on `train` and is evaluated on `validation` (on the
@@ -139,6 +145,13 @@ pub fn build(
     validation: Option<TokenFile>,
 ) -> Result<Box<dyn Learner>, LearnerError> {
     let (model, torch) = (config.model, &config.torch);
+    if !(1..=model.context).contains(&config.length) {
+        return Err(LearnerError::setting(
+            "data.length",
+            config.length,
+            format!("1 to the context, {}", model.context),
+        ));
+    }
     let hash = |file: &TokenFile| file.sidecar().map(|s| s.tokenizer_sha256.clone());
     if let Some((held_out, (theirs, ours))) = validation
         .as_ref()
@@ -155,7 +168,7 @@ pub fn build(
         ));
     }
     let windows =
-        |file, key| TokenWindows::new(file, model.context, model.vocabulary, key).map(Arc::new);
+        |file, key| TokenWindows::new(file, config.length, model.vocabulary, key).map(Arc::new);
     let validation = validation
         .map(|file| windows(file, "data.validation_tokens"))
         .transpose()?;
@@ -171,7 +184,7 @@ pub fn build(
     let task = LanguageModel {
         model: Gpt2::new(&store.root(), model)?,
         windowing: Windowing {
-            context: model.context,
+            length: config.length,
             seed: torch.seed,
             phases: config.phases,
             device: torch.device,
@@ -198,8 +211,8 @@ mod tests {
             context: 64,
             vocabulary: 256,
         };
-        assert!(samples_per_pass(nano, Device::Cpu) > 500);
-        assert_eq!(samples_per_pass(Gpt2Config::SMALL, Device::Cpu), 1);
-        assert!(samples_per_pass(Gpt2Config::SMALL, Device::Cuda(0)) >= 8);
+        assert!(samples_per_pass(nano, 64, Device::Cpu) > 500);
+        assert_eq!(samples_per_pass(Gpt2Config::SMALL, 1024, Device::Cpu), 1);
+        assert!(samples_per_pass(Gpt2Config::SMALL, 1024, Device::Cuda(0)) >= 8);
     }
 }

@@ -11,21 +11,21 @@ use tokens::{TokenError, TokenFile};
 use crate::error::TorchError;
 use crate::source::Source;
 
-/// A token file cut into samples of `context` tokens and the one that follows them.
+/// A token file cut into samples of `length` tokens and the one that follows them.
 ///
-/// Sample `i` begins at token `i * context`, and in training up to `context - 1` tokens later (its
+/// Sample `i` begins at token `i * length`, and in training up to `length - 1` tokens later (its
 /// *phase*, drawn anew in every iteration), so that the model sees every position of a text at every
-/// place of its context. What is read for a sample are therefore up to `2 * context` tokens.
+/// place of a sample. What is read for a sample are therefore up to `2 * length` tokens.
 #[derive(Debug)]
 pub struct TokenWindows {
     file: TokenFile,
-    context: usize,
+    length: usize,
     vocabulary: u32,
     samples: u32,
 }
 
 impl TokenWindows {
-    /// Samples of `context` tokens below `vocabulary`. Tokens are checked as samples are read.
+    /// Samples of `length` tokens below `vocabulary`. Tokens are checked as samples are read.
     ///
     /// # Errors
     /// [`LearnerError::Setting`] when the file says that it has other tokens, is shorter than one
@@ -33,7 +33,7 @@ impl TokenWindows {
     /// configuration.
     pub fn new(
         file: TokenFile,
-        context: u32,
+        length: u32,
         vocabulary: u32,
         key: &'static str,
     ) -> Result<Self, LearnerError> {
@@ -45,11 +45,11 @@ impl TokenWindows {
                 format!("at least {needed}, the tokens of {path}"),
             ));
         }
-        let samples = file.len().saturating_sub(1) / (context as usize).max(1);
+        let samples = file.len().saturating_sub(1) / (length as usize).max(1);
         match u32::try_from(samples) {
-            Ok(samples) if samples > 0 && context > 0 => Ok(Self {
+            Ok(samples) if samples > 0 && length > 0 => Ok(Self {
                 file,
-                context: context as usize,
+                length: length as usize,
                 vocabulary,
                 samples,
             }),
@@ -57,9 +57,9 @@ impl TokenWindows {
                 key,
                 path,
                 format!(
-                    "a file with {} to {} x 2^32 tokens for a context of {context}; it has {}",
-                    u64::from(context) + 1,
-                    context,
+                    "a file with {} to {} x 2^32 tokens for samples of {length}; it has {}",
+                    u64::from(length) + 1,
+                    length,
                     file.len()
                 ),
             )),
@@ -79,10 +79,10 @@ impl Source for TokenWindows {
         self.samples as usize
     }
 
-    /// The tokens that windows of sample `index` lie in: `context + 1` to `2 * context`.
+    /// The tokens that windows of sample `index` lie in: `length + 1` to `2 * length`.
     fn get(&self, index: u32) -> Result<Arc<Vec<u16>>, LearnerError> {
-        let start = index as usize * self.context;
-        let longest = (2 * self.context).max(self.context + 1);
+        let start = index as usize * self.length;
+        let longest = (2 * self.length).max(self.length + 1);
         let len = longest.min(self.file.len().saturating_sub(start));
         let tokens = self.file.window(start, len, self.vocabulary);
         tokens.map(Arc::new).map_err(|error| LearnerError::Data {
@@ -97,7 +97,7 @@ impl Source for TokenWindows {
 
 /// Windows of the same length as tensors.
 pub struct TokenBatch {
-    /// i64 `[N, context]`, on the computing device.
+    /// i64 `[N, length]`, on the computing device.
     pub tokens: Tensor,
     /// The same, one token later.
     pub targets: Tensor,
@@ -107,7 +107,7 @@ pub struct TokenBatch {
 #[derive(Clone, Copy, Debug)]
 pub struct Windowing {
     /// Tokens of a sample.
-    pub context: u32,
+    pub length: u32,
     /// Seeds the phases.
     pub seed: u64,
     /// Whether training samples have one; else they begin where they begin.
@@ -127,10 +127,10 @@ impl Windowing {
         samples: &[(u32, Arc<Vec<u16>>)],
         iteration: Option<u64>,
     ) -> Result<TokenBatch, TorchError> {
-        let length = self.context as usize + 1;
-        let mut flat: Vec<i64> = Vec::with_capacity(samples.len() * length);
+        let whole = self.length as usize + 1;
+        let mut flat: Vec<i64> = Vec::with_capacity(samples.len() * whole);
         for (place, tokens) in samples {
-            let slack = tokens.len().saturating_sub(length);
+            let slack = tokens.len().saturating_sub(whole);
             let phase = match iteration {
                 Some(iteration) if self.phases && slack > 0 => {
                     let stream = u64::from(*place);
@@ -140,16 +140,16 @@ impl Windowing {
                 }
                 _ => 0,
             };
-            let window = tokens.iter().skip(phase.min(slack)).take(length);
+            let window = tokens.iter().skip(phase.min(slack)).take(whole);
             flat.extend(window.map(|&token| i64::from(token)));
         }
         let window = Tensor::f_from_slice(&flat)?
-            .f_view([samples.len() as i64, length as i64])?
+            .f_view([samples.len() as i64, whole as i64])?
             .f_to_device(self.device)?;
-        let context = i64::from(self.context);
+        let length = i64::from(self.length);
         Ok(TokenBatch {
-            tokens: window.f_narrow(1, 0, context)?,
-            targets: window.f_narrow(1, 1, context)?,
+            tokens: window.f_narrow(1, 0, length)?,
+            targets: window.f_narrow(1, 1, length)?,
         })
     }
 }
@@ -161,7 +161,7 @@ mod tests {
     /// Token i is i.
     fn windows(
         tokens: u16,
-        context: u32,
+        length: u32,
     ) -> (tempfile::TempDir, Result<TokenWindows, LearnerError>) {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("t.bin");
@@ -170,12 +170,12 @@ mod tests {
         let file = TokenFile::open(&path).unwrap();
         (
             scratch,
-            TokenWindows::new(file, context, 1000, "data.train_tokens"),
+            TokenWindows::new(file, length, 1000, "data.train_tokens"),
         )
     }
 
     const WINDOWING: Windowing = Windowing {
-        context: 4,
+        length: 4,
         seed: 7,
         phases: true,
         device: Device::Cpu,

@@ -46,9 +46,10 @@ fn config() -> LanguageConfig {
             layers: 2,
             heads: 2,
             width: 32,
-            context: 24,
+            context: 32,
             vocabulary: 256,
         },
+        length: 24,
         phases: true,
         torch: TorchConfig {
             partitions: PARTITIONS,
@@ -222,8 +223,9 @@ fn what_does_not_fit_is_refused() {
             "model.vocab = 255",
         ),
         (refused(&|c| c.model.heads = 5, None), "5 heads"),
+        (refused(&|c| c.length = 33, None), "data.length = 33"),
         (
-            refused(&|c| c.model.context = 100_000, None),
+            refused(&|c| (c.model.context, c.length) = (100_000, 100_000), None),
             "data.train_tokens",
         ),
         (

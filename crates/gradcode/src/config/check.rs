@@ -211,7 +211,16 @@ fn model_and_data(config: &Config, merged: &Merged) -> Checked {
             )?;
             enough_samples(config, merged)
         }
-        Architecture::Gpt2(sizes) => gpt2(sizes, merged),
+        Architecture::Gpt2(sizes) => {
+            let length = data.length.unwrap_or(sizes.context);
+            require(
+                merged,
+                "data.length",
+                (1..=sizes.context).contains(&length),
+                &format!("must be from 1 to the context, {}", sizes.context),
+            )?;
+            gpt2(sizes, merged)
+        }
         Architecture::Mlp { hidden, .. } => {
             require(merged, "model.hidden", hidden >= 1, "needs at least 1")?;
             if data.train.is_some() {

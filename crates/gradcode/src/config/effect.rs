@@ -33,7 +33,7 @@ const DRIFT_KEYS: [&str; 5] = [
 ];
 
 /// The keys that only language models read.
-const LANGUAGE_KEYS: [&str; 7] = [
+const LANGUAGE_KEYS: [&str; 8] = [
     "model.size",
     "model.layers",
     "model.heads",
@@ -41,6 +41,7 @@ const LANGUAGE_KEYS: [&str; 7] = [
     "model.vocab",
     "data.train_tokens",
     "data.validation_tokens",
+    "data.length",
 ];
 
 /// What the user set although this configuration does not look at it.

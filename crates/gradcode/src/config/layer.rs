@@ -89,7 +89,7 @@ section! {
         train_annotations: String, train_images: String,
         validation_annotations: String, validation_images: String,
         train_folder: String, validation_folder: String,
-        train_tokens: String, validation_tokens: String,
+        train_tokens: String, validation_tokens: String, length: u32,
         batch: u32, augment: bool, cache_mb: u64, loader_threads: usize, samples: u32, noise: f64,
         feature_sd: f64, initial_sd: f64,
     }

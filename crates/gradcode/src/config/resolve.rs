@@ -317,7 +317,8 @@ fn data(merged: &Merged, layer: &Layer) -> Result<Data, ConfigError> {
         train_folder: section.train_folder.as_ref().map(PathBuf::from),
         validation_folder: section.validation_folder.as_ref().map(PathBuf::from),
         train_tokens: section.train_tokens.as_ref().map(PathBuf::from),
-        validation_tokens: section.validation_tokens.as_ref().map(PathBuf::from)),
+        validation_tokens: section.validation_tokens.as_ref().map(PathBuf::from),
+        length: section.length),
     )
 }
 

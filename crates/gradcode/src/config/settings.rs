@@ -113,7 +113,7 @@ pub struct Gpt2 {
     pub heads: u32,
     /// Components of a token's vector.
     pub width: u32,
-    /// Tokens of a sample.
+    /// Tokens that the network sees at most.
     pub context: u32,
     /// Different tokens; `None`: as many as beside the token file.
     pub vocab: Option<u32>,
@@ -185,6 +185,8 @@ pub struct Data {
     pub validation_folder: Option<PathBuf>,
     /// Held-out token file.
     pub validation_tokens: Option<PathBuf>,
+    /// Tokens of a sample; `None`: the context.
+    pub length: Option<u32>,
     /// Samples per partition and iteration.
     pub batch: u32,
     /// Random flips.
@@ -591,6 +593,7 @@ impl Data {
             validation_folder: self.validation_folder.as_deref().map(text),
             train_tokens: self.train_tokens.as_deref().map(text),
             validation_tokens: self.validation_tokens.as_deref().map(text),
+            length: self.length,
             batch: Some(self.batch),
             augment: Some(self.augment),
             cache_mb: Some(self.cache_mb),

@@ -92,6 +92,7 @@ fn from_tokens(config: &Config, torch: TorchConfig) -> Outcome<Box<dyn Learner>>
     let validation = validation.map(open).transpose()?;
     let language = LanguageConfig {
         model,
+        length: config.data.length.unwrap_or(model.context),
         phases: config.data.augment,
         torch,
     };

@@ -21,6 +21,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use learner::optimizer::{AdamConfig, gradient_norm};
 use learner::{OptimizerConfig, Second};
 use tch::{Device, Kind, Tensor};
+use torch_models::augment::Recipe;
 use torch_models::layers::Mode;
 use torch_models::models::{DetectionModel, tiny_ssd::TinySsd};
 use torch_models::store::Store;
@@ -130,7 +131,7 @@ fn coded_gradient(c: &mut Criterion) -> Fallible {
     let made = generate(&scratch.path().join("shapes"), &synth)?;
     let train = Dataset::open(&made.train_annotations, &made.train_images)?;
     let config = ImageConfig {
-        augment: true,
+        augment: Recipe::FlipAndTone,
         torch: TorchConfig {
             partitions: PARTITIONS,
             batch: BATCH,

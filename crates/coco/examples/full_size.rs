@@ -4,12 +4,13 @@
 //! cargo run --release -p coco --example full_size -- annotations FILE [IMAGES OBJECTS]
 //! cargo run --release -p coco --example full_size -- open FILE
 //! cargo run --release -p coco --example full_size -- detections ANNOTATIONS FILE [PER_IMAGE]
+//! cargo run --release -p coco --example full_size -- evaluate ANNOTATIONS FILE
 //! ```
 //!
 //! `annotations` writes an `instances_*.json` as large as COCO's for training (118,287 images with
 //! 860,001 objects of 80 categories, polygons and run lengths included: about 550 MB); `open` opens one
 //! and says what that cost. `detections` writes results for a file of annotations: jittered objects and
-//! noise, for `gradcode eval --results`.
+//! noise, and `evaluate` does what `gradcode eval --results` does and says what that cost.
 
 use std::error::Error;
 use std::fs::File;
@@ -17,7 +18,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use coco::{Annotations, Dataset, write_results};
+use coco::{Annotations, Dataset, evaluate_results, write_results};
 use counter_rng::{Purpose, rng};
 use learner::FoundObject;
 use rand::{Rng, RngExt};
@@ -38,7 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["detections", annotations, file, each] => {
             detections(Path::new(annotations), Path::new(file), each.parse()?)
         }
-        _ => Err("annotations FILE [IMAGES OBJECTS] | open FILE | detections ANNOTATIONS FILE [PER_IMAGE]".into()),
+        ["evaluate", annotations, file] => evaluate(Path::new(annotations), Path::new(file)),
+        _ => Err("annotations FILE [IMAGES OBJECTS] | open FILE | detections ANNOTATIONS FILE [PER_IMAGE] | evaluate ANNOTATIONS FILE".into()),
     }
 }
 
@@ -167,6 +169,19 @@ fn detections(annotations: &Path, path: &Path, per_image: u64) -> Result<(), Box
     }
     write_results(path, &found)?;
     println!("{}: {} detections", path.display(), found.len());
+    Ok(())
+}
+
+fn evaluate(annotations: &Path, results: &Path) -> Result<(), Box<dyn Error>> {
+    let started = Instant::now();
+    let evaluated = evaluate_results(results, annotations)?;
+    println!(
+        "{} detections, AP {:.4}, in {:.2} s with reading both files, peak memory of the process {:.1} MB",
+        evaluated.detections,
+        evaluated.evaluation.overall.ap,
+        started.elapsed().as_secs_f64(),
+        peak_memory() / 1e6,
+    );
     Ok(())
 }
 

@@ -69,13 +69,15 @@ impl<T> Cache<T> {
 #[derive(Debug)]
 pub struct SampleCache {
     dataset: Arc<Dataset>,
-    side: u32,
+    /// `None`: as large as the image.
+    side: Option<u32>,
     held: Cache<Sample>,
 }
 
 impl SampleCache {
-    /// An empty cache of `side` x `side` samples that grows to at most `limit` bytes.
-    pub fn new(dataset: Arc<Dataset>, side: u32, limit: u64) -> Self {
+    /// An empty cache of `side` x `side` samples, or of samples as large as their images, that grows to
+    /// at most `limit` bytes.
+    pub fn new(dataset: Arc<Dataset>, side: Option<u32>, limit: u64) -> Self {
         Self {
             held: Cache::new(dataset.len(), limit),
             dataset,
@@ -88,8 +90,8 @@ impl SampleCache {
         &self.dataset
     }
 
-    /// Side of the samples in pixels.
-    pub fn side(&self) -> u32 {
+    /// Side of the samples in pixels; none where samples are as large as their images.
+    pub fn side(&self) -> Option<u32> {
         self.side
     }
 
@@ -103,8 +105,10 @@ impl SampleCache {
     /// # Errors
     /// As [`Dataset::load`].
     pub fn get(&self, index: usize) -> Result<Arc<Sample>, CocoError> {
-        self.held
-            .get(index, Sample::bytes, || self.dataset.load(index, self.side))
+        self.held.get(index, Sample::bytes, || match self.side {
+            Some(side) => self.dataset.load(index, side),
+            None => self.dataset.load_unscaled(index),
+        })
     }
 }
 

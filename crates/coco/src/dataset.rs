@@ -2,6 +2,7 @@
 
 use crate::decode::{read_image, resize};
 use crate::{Annotation, Annotations, Category, CocoError, GroundTruth, ImageInfo, Labels};
+use image::RgbImage;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -27,9 +28,13 @@ pub struct Dataset {
 /// One training image with its targets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// `side * side * 3` bytes: rows, then columns, then R, G, B.
+    /// `height * width * 3` bytes: rows, then columns, then R, G, B.
     pub pixels: Vec<u8>,
-    /// `[x1, y1, x2, y2]` in pixels of the resized image, x1 < x2 and y1 < y2.
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// `[x1, y1, x2, y2]` in these pixels, x1 < x2 and y1 < y2.
     pub boxes: Vec<[f32; 4]>,
     /// Label of each box, from 1.
     pub labels: Vec<i64>,
@@ -69,10 +74,13 @@ impl Dataset {
             return Err(problem);
         }
         let Annotations {
-            images,
+            mut images,
             mut annotations,
             mut categories,
         } = annotations;
+        // Lists of unknown length grow by doubling.
+        images.shrink_to_fit();
+        annotations.shrink_to_fit();
         categories.sort_by_key(|category| category.id);
         let labelling = Labels::default();
         let labels = labelling.of(&categories, annotation_file)?;
@@ -187,6 +195,25 @@ impl Dataset {
         let Targets { boxes, labels } = self.targets(index, side)?;
         Ok(Sample {
             pixels: self.pixels(index, side)?,
+            width: side,
+            height: side,
+            boxes,
+            labels,
+        })
+    }
+
+    /// Decodes one image at its own size, with its training targets.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn load_unscaled(&self, index: usize) -> Result<Sample, CocoError> {
+        let image = self.decoded(index)?;
+        let (width, height) = image.dimensions();
+        let Targets { boxes, labels } = self.scaled_targets(index, 1.0, 1.0)?;
+        Ok(Sample {
+            pixels: image.into_raw(),
+            width,
+            height,
             boxes,
             labels,
         })
@@ -197,8 +224,6 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load`].
     pub fn pixels(&self, index: usize, side: u32) -> Result<Vec<u8>, CocoError> {
-        let info = self.image(index)?;
-        let path = self.image_path(index)?;
         if side == 0 {
             return Err(CocoError::Setting {
                 key: "side",
@@ -206,6 +231,17 @@ impl Dataset {
                 valid: "at least 1 pixel",
             });
         }
+        let image = self.decoded(index)?;
+        resize(image, side).map_err(|what| CocoError::Image {
+            path: self.image_directory.join(&self.images[index].file_name),
+            what,
+        })
+    }
+
+    /// The image's file, of the size that the annotations say.
+    fn decoded(&self, index: usize) -> Result<RgbImage, CocoError> {
+        let info = self.image(index)?;
+        let path = self.image_path(index)?;
         let image = read_image(&path)?;
         let (expected, found) = ((info.width, info.height), image.dimensions());
         if expected != found {
@@ -215,7 +251,7 @@ impl Dataset {
                 found,
             });
         }
-        resize(image, side).map_err(|what| CocoError::Image { path, what })
+        Ok(image)
     }
 
     /// The targets of [`Dataset::load`] alone; no file is read.
@@ -228,7 +264,13 @@ impl Dataset {
     pub fn targets(&self, index: usize, side: u32) -> Result<Targets, CocoError> {
         let info = self.image(index)?;
         let (width, height) = (f64::from(info.width), f64::from(info.height));
-        let (across, down) = (f64::from(side) / width, f64::from(side) / height);
+        self.scaled_targets(index, f64::from(side) / width, f64::from(side) / height)
+    }
+
+    /// The training targets, in pixels of the image times `across` and `down`.
+    fn scaled_targets(&self, index: usize, across: f64, down: f64) -> Result<Targets, CocoError> {
+        let info = self.image(index)?;
+        let (width, height) = (f64::from(info.width), f64::from(info.height));
         let mut targets = Targets::default();
         for annotation in self.annotations(index)?.iter().filter(|a| !a.crowd) {
             let [x, y, w, h] = annotation.bbox;

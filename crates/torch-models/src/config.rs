@@ -7,6 +7,7 @@ use coco::{Dataset, SampleCache};
 use learner::{Learner, LearnerError};
 use tch::Device;
 
+use crate::augment::Recipe;
 use crate::classifier::Classifier;
 use crate::data::TrainingData;
 use crate::detector::Detector;
@@ -218,8 +219,8 @@ pub struct ImageConfig {
     /// Classes that the network tells apart, the background included; `None` for as many as the
     /// data set's labels need. More than these are outputs that nothing is learned for.
     pub classes: Option<usize>,
-    /// Whether training images are mirrored and their colours changed at random.
-    pub augment: bool,
+    /// How training images are changed at random.
+    pub augment: Recipe,
     /// Decoded images kept in memory, training and held-out each, in bytes.
     pub cache_bytes: u64,
     /// What does not depend on images.
@@ -231,7 +232,7 @@ impl Default for ImageConfig {
         Self {
             model: ModelConfig::QUICKSTART,
             classes: None,
-            augment: false,
+            augment: Recipe::None,
             cache_bytes: 1 << 30,
             torch: TorchConfig::default(),
         }
@@ -270,8 +271,10 @@ pub fn build(
     let torch = &config.torch;
     tch::set_num_threads(torch.threads.max(1) as i32);
     let (input, classes) = (ImageInput::new(config), classes(config, &train)?);
-    let cache = |set| Arc::new(SampleCache::new(set, input.side, config.cache_bytes));
-    let (train, validation) = (cache(train), validation.map(cache));
+    let cache = |set, side| Arc::new(SampleCache::new(set, side, config.cache_bytes));
+    // Crops are cut from the image's own pixels.
+    let train = cache(train, (!config.augment.crops()).then_some(input.side));
+    let validation = validation.map(|set| cache(set, Some(input.side)));
     let data = TrainingData::new(
         train.clone(),
         torch.partitions,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coco::Sample;
 use tch::{Device, Kind, Tensor};
 
-use crate::augment::Augmentation;
+use crate::augment::{Augmentation, Recipe};
 use crate::config::ImageConfig;
 use crate::error::TorchError;
 
@@ -26,7 +26,8 @@ pub struct Batch {
     pub truths: Vec<Truth>,
 }
 
-/// Turns samples into a [`Batch`] on `device`.
+/// Turns samples into a [`Batch`] of squares of `side` pixels on `device`; samples of another size are
+/// squeezed.
 ///
 /// # Errors
 /// When libtorch fails.
@@ -41,10 +42,8 @@ pub fn assemble<'a>(
     let mut truths = Vec::with_capacity(count);
     for ((sample, change), planes) in samples.zip(planes.chunks_exact_mut(image)) {
         change.pixels(sample, side, planes);
-        truths.push(Truth {
-            boxes: change.boxes(&sample.boxes, side),
-            labels: sample.labels.clone(),
-        });
+        let (boxes, labels) = change.targets(sample, side);
+        truths.push(Truth { boxes, labels });
     }
     // Bytes travel to the device, floats are made there.
     let size = [count as i64, 3, side as i64, side as i64];
@@ -65,8 +64,8 @@ pub struct ImageInput {
     pub device: Device,
     /// Seeds the random changes.
     pub seed: u64,
-    /// Whether training images are changed at random.
-    pub augment: bool,
+    /// How training images are changed at random.
+    pub augment: Recipe,
 }
 
 impl ImageInput {
@@ -91,10 +90,11 @@ impl ImageInput {
     ) -> Result<Batch, TorchError> {
         let changed = samples.iter().map(|(place, sample)| {
             let change = match iteration {
-                Some(iteration) if self.augment => {
-                    Augmentation::draw(self.seed, iteration, u64::from(*place))
+                Some(iteration) => {
+                    let place = u64::from(*place);
+                    Augmentation::draw(self.augment, self.seed, iteration, place, sample)
                 }
-                _ => Augmentation::NONE,
+                None => Augmentation::NONE,
             };
             (&**sample, change)
         });
@@ -120,7 +120,7 @@ mod tests {
                 side,
                 device: Device::Cpu,
                 seed: 1,
-                augment: false,
+                augment: Recipe::None,
             };
             assert_eq!(input.images_per_pass(), images);
         }

@@ -93,6 +93,8 @@ impl Predictor {
         }
         let sample = Sample {
             pixels: picture.pixels.clone(),
+            width: side,
+            height: side,
             boxes: Vec::new(),
             labels: Vec::new(),
         };

@@ -7,6 +7,7 @@ use coco::{ImageFolder, Photo, PhotoCache};
 use learner::{Learner, LearnerError, Metric};
 use tch::{Kind, Reduction, Tensor};
 
+use crate::augment::Recipe;
 use crate::config::{ImageConfig, Network, check_norm};
 use crate::crop::Crop;
 use crate::data::TrainingData;
@@ -93,7 +94,7 @@ impl Task for SingleLabel {
         for ((place, photo), planes) in samples.iter().zip(planes.chunks_exact_mut(3 * pixels)) {
             let (width, height) = (photo.width, photo.height);
             let crop = match iteration {
-                Some(iteration) if augment => {
+                Some(iteration) if augment != Recipe::None => {
                     Crop::draw(seed, iteration, u64::from(*place), width, height)
                 }
                 _ => Crop::central(width, height),

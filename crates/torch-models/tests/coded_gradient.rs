@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use common::{Shapes, shapes};
 use learner::optimizer::AdamConfig;
 use learner::{Learner, LearnerError, OptimizerConfig, Second};
+use torch_models::augment::Recipe;
 use torch_models::flat::Flat;
 use torch_models::models::resnet::{Depth, Stem};
 use torch_models::models::ssdlite::SsdLite;
@@ -20,7 +21,7 @@ const PARTITIONS: usize = 3;
 fn config(model: ModelConfig, weights: Option<PathBuf>) -> ImageConfig {
     ImageConfig {
         model,
-        augment: true,
+        augment: Recipe::FlipAndTone,
         torch: TorchConfig {
             partitions: PARTITIONS,
             batch: 2,
@@ -198,6 +199,48 @@ fn equal_arguments_give_equal_bits_whatever_came_before() {
         let again = fresh.evaluate(&parameters).unwrap();
         // NaN is a value here: without a detection of some size there is no precision.
         assert_eq!(format!("{metrics:?}"), format!("{again:?}"), "{model:?}");
+    }
+}
+
+/// Two workers that share a partition, on images larger than the network's input, so that crops are cut
+/// from the images themselves: what is drawn belongs to the sample, not to whoever holds it.
+#[test]
+fn replicas_see_a_partition_changed_alike() {
+    let data = shapes(24, 2 * SIDE);
+    let model = ModelConfig::TinySsd {
+        width: 8,
+        side: SIDE,
+    };
+    let plain = learner(&data, &config(model, None)).initial_parameters();
+    let mut seen: Vec<Vec<f32>> = vec![];
+    for augment in [Recipe::None, Recipe::Flip, Recipe::Ssd, Recipe::SsdLite] {
+        let config = ImageConfig {
+            augment,
+            ..config(model, None)
+        };
+        // one holds partitions 0 and 1 and caches nothing, the other 1 and 2
+        let forgetful = ImageConfig {
+            cache_bytes: 0,
+            ..config.clone()
+        };
+        let mut first = learner(&data, &forgetful);
+        let mut second = learner(&data, &config);
+        for iteration in 0..3 {
+            gradient(&mut *first, iteration, &[(0, 1.0), (1, 1.0)]);
+            gradient(&mut *second, iteration, &[(1, 1.0), (2, 1.0)]);
+        }
+        // one iteration alone may by chance leave both samples as they are
+        let mut shared = vec![];
+        for iteration in 3..9 {
+            let mine = gradient(&mut *first, iteration, &[(1, 1.0)]);
+            let theirs = gradient(&mut *second, iteration, &[(1, 1.0)]);
+            assert_eq!(mine, theirs, "{augment:?}");
+            shared.extend(mine);
+        }
+        let apart = distance(&mut *second, &plain, &[(0, 1.0), (1, 1.0)]);
+        assert!(apart < 1e-6, "{augment:?}: {apart:e}");
+        assert!(!seen.contains(&shared), "{augment:?} changes nothing");
+        seen.push(shared);
     }
 }
 

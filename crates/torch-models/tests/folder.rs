@@ -6,6 +6,7 @@ use coco::ImageFolder;
 use coco::synth::{SynthConfig, generate_folders};
 use learner::optimizer::AdamConfig;
 use learner::{Learner, Metric, OptimizerConfig, Second};
+use torch_models::augment::Recipe;
 use torch_models::models::resnet::{Depth, Stem};
 use torch_models::{ImageConfig, ModelConfig, NormKind, TorchConfig, single_label};
 
@@ -36,7 +37,7 @@ fn folders(images: u32, side: u32) -> Folders {
 fn config(model: ModelConfig, partitions: usize, batch: usize) -> ImageConfig {
     ImageConfig {
         model,
-        augment: true,
+        augment: Recipe::FlipAndTone,
         torch: TorchConfig {
             partitions,
             batch,
@@ -114,7 +115,7 @@ fn a_classifier_learns_shapes() {
         2,
         20,
     );
-    config.augment = false;
+    config.augment = Recipe::None;
     let mut learner = learner(&data, &config);
     let mut optimizer = OptimizerConfig::AdamW(AdamConfig::default())
         .build(learner.dimension())

@@ -53,7 +53,7 @@ fn detections_count_under_their_category_ids() {
     let dense = gapped(scratch.path());
     for labels in [Labels::Dense, Labels::Raw] {
         let dataset = Arc::new(dense.clone().with_labels(labels).unwrap());
-        let source = Arc::new(SampleCache::new(dataset.clone(), SIDE, 0));
+        let source = Arc::new(SampleCache::new(dataset.clone(), Some(SIDE), 0));
         let data = TrainingData::new(source.clone(), 1, 4, 1, 1).unwrap();
         let input = ImageInput::new(&config(
             ModelConfig::TinySsd {

@@ -47,7 +47,7 @@ fn a_saved_detector_has_the_precision_it_was_evaluated_at() {
         truth.extend(data.validation.ground_truth(index).unwrap());
         found.extend(predictor.detect(&picture).unwrap().into_iter().map(|one| {
             average_precision::Detection {
-                image: index as u64,
+                image: data.validation.images[index].id,
                 label: one.label,
                 bbox: one.bbox,
                 score: one.score,

@@ -220,7 +220,7 @@ fn the_cache_holds_what_fits_and_decodes_the_rest() {
     let directory = tempfile::tempdir().unwrap();
     let dataset = Arc::new(on_disk(directory.path()));
     let one = dataset.load(0, 16).unwrap().bytes();
-    let cache = SampleCache::new(dataset.clone(), 16, 2 * one + one / 2);
+    let cache = SampleCache::new(dataset.clone(), Some(16), 2 * one + one / 2);
     let expected: Vec<Sample> = (0..3).map(|i| dataset.load(i, 16).unwrap()).collect();
     // three images on four threads, over and over
     std::thread::scope(|scope| {
@@ -245,7 +245,23 @@ fn the_cache_holds_what_fits_and_decodes_the_rest() {
 #[test]
 fn a_cache_without_memory_still_loads() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = SampleCache::new(Arc::new(on_disk(directory.path())), 8, 0);
+    let cache = SampleCache::new(Arc::new(on_disk(directory.path())), Some(8), 0);
     assert_eq!(cache.get(2).unwrap().pixels[0], 100);
     assert_eq!(cache.bytes(), 0);
+}
+
+#[test]
+fn samples_may_keep_their_images_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let dataset = Arc::new(on_disk(directory.path()));
+    let sample = SampleCache::new(dataset.clone(), None, 0).get(1).unwrap();
+    let info = &dataset.images[1];
+    assert_eq!((sample.width, sample.height), (info.width, info.height));
+    assert_eq!(sample.pixels.len() as u32, 3 * info.width * info.height);
+    let squeezed = dataset.targets(1, 16).unwrap();
+    assert_eq!(sample.labels, squeezed.labels);
+    let across = 16.0 / info.width as f32;
+    for (mine, squeezed) in sample.boxes.iter().zip(squeezed.boxes) {
+        assert!((mine[0] * across - squeezed[0]).abs() < 1e-4);
+    }
 }

@@ -12,6 +12,7 @@ use learner::{Description, Optimizer, OptimizerConfig, ScheduleShape};
 use straggler::{DelayModel, Slowdown, WorkerDelay};
 use tokens::TokenFile;
 use torch_models::ModelConfig;
+use torch_models::augment::Recipe;
 use torch_models::layers::NormKind;
 use torch_models::models::gpt2::Gpt2Config;
 use torch_models::models::resnet::{self, Depth};
@@ -19,9 +20,9 @@ use torch_models::models::resnet::{self, Depth};
 use super::error::ConfigError;
 use super::settings::{Architecture, CocoPaths, Config, Deadline, Gpt2};
 use super::values::{
-    CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, Estimator, Feedback, Inject,
-    InjectedFault, InjectedPhase, Injection, Labels, Loss, Norm, OnDrift, OptimizerKind, Rates,
-    Schedule, Stem, TraceOrder,
+    Augment, CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, Estimator, Feedback,
+    Inject, InjectedFault, InjectedPhase, Injection, Labels, Loss, Norm, OnDrift, OptimizerKind,
+    Rates, Schedule, Stem, TraceOrder,
 };
 
 /// Where images are learned from.
@@ -281,6 +282,17 @@ impl Config {
         match self.model.labels {
             Labels::Dense => coco::Labels::Dense,
             Labels::Raw => coco::Labels::Raw,
+        }
+    }
+
+    /// How training images are changed.
+    pub fn recipe(&self) -> Recipe {
+        match self.data.augment {
+            Augment::None => Recipe::None,
+            Augment::Default => Recipe::FlipAndTone,
+            Augment::Flip => Recipe::Flip,
+            Augment::Ssd => Recipe::Ssd,
+            Augment::SsdLite => Recipe::SsdLite,
         }
     }
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::{Origins, Place};
 use super::values::{
-    Assignment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction, DeadlineSeconds,
-    Decay, Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every, Feedback, Gpt2Size,
-    Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method, ModelKind, Norm, OnDrift,
-    OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Ridge, Scaling, Schedule,
-    SchemeKind, Stem, StudyKind, StudyRates, TraceOrder, UnitSeconds,
+    Assignment, Augment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction,
+    DeadlineSeconds, Decay, Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every,
+    Feedback, Gpt2Size, Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method, ModelKind,
+    Norm, OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Ridge, Scaling,
+    Schedule, SchemeKind, Stem, StudyKind, StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -90,7 +90,7 @@ section! {
         validation_annotations: String, validation_images: String,
         train_folder: String, validation_folder: String,
         train_tokens: String, validation_tokens: String, length: u32,
-        batch: u32, augment: bool, cache_mb: u64, loader_threads: usize, samples: u32, noise: f64,
+        batch: u32, augment: Augment, cache_mb: u64, loader_threads: usize, samples: u32, noise: f64,
         feature_sd: f64, initial_sd: f64,
     }
 }

@@ -10,10 +10,10 @@ use super::layer::{
     RoundLayer, SchemeLayer, StragglerLayer,
 };
 use super::values::{
-    CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, DownlinkForm, EmptyRound, Estimator,
-    Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm, OnDrift,
-    OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Scaling, Schedule, SchemeKind,
-    Stem, TraceOrder, UnitSeconds,
+    Augment, CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, DownlinkForm, EmptyRound,
+    Estimator, Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm,
+    OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Scaling, Schedule,
+    SchemeKind, Stem, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -189,8 +189,8 @@ pub struct Data {
     pub length: Option<u32>,
     /// Samples per partition and iteration.
     pub batch: u32,
-    /// Random flips.
-    pub augment: bool,
+    /// How training images are changed at random.
+    pub augment: Augment,
     /// MiB of decoded images in memory.
     pub cache_mb: u64,
     /// Threads that decode images.

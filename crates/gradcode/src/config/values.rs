@@ -1,6 +1,7 @@
 //! The values of the configuration that are more than a number or a string: named choices here,
 //! values of several shapes in `shapes`.
 
+mod augment;
 mod inject;
 mod scheme_kind;
 mod shapes;
@@ -9,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use augment::Augment;
 pub use bit_allocation::Method;
 pub use gradient_code::schemes::{
     Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph, Ridge,

@@ -17,6 +17,7 @@ use torch_models::{ImageConfig, ModelConfig, TorchConfig};
 use crate::config::Config;
 use crate::config::Images;
 use crate::config::settings::CocoPaths;
+use crate::config::values::Augment;
 use crate::config::values::ModelKind;
 use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE};
 
@@ -93,7 +94,7 @@ fn from_tokens(config: &Config, torch: TorchConfig) -> Outcome<Box<dyn Learner>>
     let language = LanguageConfig {
         model,
         length: config.data.length.unwrap_or(model.context),
-        phases: config.data.augment,
+        phases: config.data.augment != Augment::None,
         torch,
     };
     language_model::build(&language, train, validation).map_err(|error| failure(&error))
@@ -107,7 +108,7 @@ fn from_images(
     let images = ImageConfig {
         model,
         classes: config.model.classes.map(|classes| classes as usize),
-        augment: config.data.augment,
+        augment: config.recipe(),
         cache_bytes: config.data.cache_mb << 20,
         torch,
     };

@@ -54,6 +54,8 @@ pub enum Purpose {
     Fault = 11,
     /// Which coordinate of a message an injected fault spoils; stream = worker.
     FaultPlace = 12,
+    /// What a model draws in its passes over a minibatch; stream = its first sample.
+    Dropout = 13,
 }
 
 /// The generator of one stream, positioned at index 0.

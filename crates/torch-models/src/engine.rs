@@ -56,6 +56,15 @@ pub trait Task: Send {
         weights: &[f64],
     ) -> Result<(Tensor, Vec<f64>), TorchError>;
 
+    /// Forgets the running statistics, before they are estimated again. Needed only where training
+    /// passes move them.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    fn forget_statistics(&self) -> Result<(), TorchError> {
+        Ok(())
+    }
+
     /// Runs the network for its running statistics only. Never called where
     /// [`Task::is_per_sample`].
     ///
@@ -64,6 +73,11 @@ pub trait Task: Send {
     fn calibrate(&self, batch: &Self::Batch, momentum: f64) -> Result<(), TorchError> {
         let _ = (batch, momentum);
         Ok(())
+    }
+
+    /// How many calls of [`Task::calibrate`] an estimate from `batches` different batches takes.
+    fn calibration_passes(&self, batches: usize) -> usize {
+        batches
     }
 
     /// Whether a batch's gradient is the sum of its samples' gradients.
@@ -231,12 +245,13 @@ impl<T: Task> TorchLearner<T> {
     /// training batches ("precise BN", Wu & Johnson 2021). The running averages of training would
     /// lag behind, and no worker sees all of them.
     fn calibrate(&mut self) -> Result<(), LearnerError> {
+        self.task.forget_statistics()?;
         let size = self.data.batch().max(CALIBRATION_BATCH);
         let places: Vec<u32> = self.data.spread(size * CALIBRATION_BATCHES).collect();
-        for (number, places) in places.chunks(size).enumerate() {
-            if places.len() < 2 {
-                continue;
-            }
+        // Batch norm has no statistics of a single sample.
+        let batches: Vec<&[u32]> = places.chunks(size).filter(|b| b.len() >= 2).collect();
+        let passes = self.task.calibration_passes(batches.len());
+        for (number, places) in batches.iter().cycle().take(passes).enumerate() {
             let batch = self.unchanged(self.data.source(), places)?;
             let momentum = 1.0 / (number + 1) as f64;
             tch::no_grad(|| self.task.calibrate(&batch, momentum))?;

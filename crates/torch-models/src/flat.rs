@@ -39,6 +39,8 @@ pub struct Flat {
     gradients: Tensor,
     leaves: Vec<Tensor>,
     slots: Vec<Slot>,
+    /// The values of the tensors that start as they came; empty for all others.
+    kept: Vec<Vec<f32>>,
     dimension: usize,
     /// Page-locked staging for transfers; `None` on the CPU, where nothing is staged.
     host: Option<Tensor>,
@@ -53,6 +55,7 @@ impl Flat {
     pub fn new(parameters: Vec<Parameter>, device: Device) -> Result<Self, TorchError> {
         let mut slots = Vec::with_capacity(parameters.len());
         let mut leaves = Vec::with_capacity(parameters.len());
+        let mut kept = Vec::with_capacity(parameters.len());
         let mut offset = 0;
         for parameter in parameters {
             let len = parameter.tensor.numel();
@@ -62,6 +65,10 @@ impl Flat {
                 len,
                 shape: parameter.tensor.size(),
                 init: parameter.init,
+            });
+            kept.push(match parameter.init {
+                Init::Kept => Vec::try_from(parameter.tensor.f_detach()?.f_reshape(-1i64)?)?,
+                _ => Vec::new(),
             });
             leaves.push(parameter.tensor);
             offset += len;
@@ -80,6 +87,7 @@ impl Flat {
             gradients: zeros()?,
             leaves,
             slots,
+            kept,
             dimension: offset,
             host,
         };
@@ -148,8 +156,11 @@ impl Flat {
     pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
         let mut values = vec![0f32; self.dimension];
         for (index, slot) in self.slots.iter().enumerate() {
-            let range = slot.offset..slot.offset + slot.len;
-            slot.init.fill(seed, index as u64, &mut values[range]);
+            let values = &mut values[slot.offset..slot.offset + slot.len];
+            match slot.init {
+                Init::Kept => values.copy_from_slice(&self.kept[index]),
+                init => init.fill(seed, index as u64, values),
+            }
         }
         values
     }

@@ -18,6 +18,8 @@ pub enum Init {
     Normal(f64),
     /// Independent uniform draws from (-bound, bound).
     Uniform(f64),
+    /// The values that the tensor came with, whatever the seed.
+    Kept,
 }
 
 impl Init {
@@ -27,9 +29,10 @@ impl Init {
         Init::Normal((2.0 / fan_in.max(1) as f64).sqrt())
     }
 
-    /// Fills `values`, the `tensor`-th parameter of the model.
+    /// Fills `values`, the `tensor`-th parameter of the model; leaves them where they are kept.
     pub fn fill(self, seed: u64, tensor: u64, values: &mut [f32]) {
         match self {
+            Init::Kept => {}
             Init::Constant(value) => values.fill(value),
             Init::Normal(deviation) => {
                 let mut rng = rng(seed, Purpose::Initialization, 0, tensor);

@@ -12,7 +12,8 @@
 //! 5. [`detector`], [`classifier`], [`single_label`], [`language_model`]: what is learned and measured;
 //!    [`engine`]: the learner itself, which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
 //!    [`Predictor`]: a trained detector on images of any kind.
-//! 6. [`device`](mod@device): the CPU, or CUDA loaded at run time.
+//! 6. [`Scripted`], [`arrays`]: a TorchScript model of the user's own, on rows of arrays.
+//! 7. [`device`](mod@device): the CPU, or CUDA loaded at run time.
 //!
 //! Determinism: with equal libtorch thread counts on one kind of device, equal inputs give equal
 //! bits. Different thread counts or devices agree to about 1e-6.
@@ -47,6 +48,7 @@
 //! # }
 //! ```
 
+pub mod arrays;
 pub mod augment;
 pub mod classifier;
 mod config;
@@ -64,6 +66,7 @@ pub mod language_model;
 pub mod layers;
 pub mod models;
 mod predictor;
+mod scripted;
 pub mod single_label;
 mod single_shot;
 pub mod source;
@@ -77,4 +80,5 @@ pub use engine::TorchLearner;
 pub use error::TorchError;
 pub use layers::NormKind;
 pub use predictor::{Found, Predictor};
+pub use scripted::{Scripted, build_scripted, scripted_parameters};
 pub use single_shot::SingleShot;

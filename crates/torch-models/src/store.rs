@@ -59,6 +59,11 @@ impl Store {
         }
     }
 
+    /// Registers a parameter whose tensor exists already.
+    pub fn register(&self, parameter: Parameter) {
+        self.parameters.borrow_mut().push(parameter);
+    }
+
     /// Parameters and buffers in order of registration.
     pub fn into_parts(self) -> (Vec<Parameter>, Vec<Buffer>) {
         (self.parameters.into_inner(), self.buffers.into_inner())

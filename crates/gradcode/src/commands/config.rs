@@ -29,12 +29,7 @@ pub fn check(args: &ConfigCheckArgs) -> Outcome {
     }
     let resolved = load(&args.experiment.sources())?;
     let config = &resolved.config;
-    if config.model.architecture.needs_files() {
-        match config.model.architecture.sees_images() {
-            true => config.training_images().map(|_| ())?,
-            false => config.training_tokens().map(|_| ())?,
-        }
-    }
+    config.names_its_files()?;
     // The straggle probabilities are part of the check, even where the model's size is not known yet.
     lateness::check(config)?;
     if args.json {

@@ -221,6 +221,7 @@ fn model_and_data(config: &Config, merged: &Merged) -> Checked {
             )?;
             gpt2(sizes, merged)
         }
+        Architecture::TorchScript => Ok(()),
         Architecture::Mlp { hidden, .. } => {
             require(merged, "model.hidden", hidden >= 1, "needs at least 1")?;
             if data.train.is_some() {

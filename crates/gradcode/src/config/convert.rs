@@ -113,6 +113,20 @@ impl Config {
             .ok_or_else(missing)
     }
 
+    /// Whether every file that the model cannot do without is named.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn names_its_files(&self) -> Result<(), ConfigError> {
+        let architecture = &self.model.architecture;
+        match architecture {
+            Architecture::Gpt2(_) => self.training_tokens().map(drop),
+            Architecture::TorchScript => self.script().and(self.training_arrays()).map(drop),
+            _ if architecture.needs_files() => self.training_images().map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// The compressor family of all workers.
     pub fn preset(&self) -> Preset {
         let entries = Some(self.codec.entries).filter(|&entries| entries > 0);
@@ -328,8 +342,37 @@ impl Config {
             Architecture::LeastSquares { .. }
             | Architecture::LogisticRegression { .. }
             | Architecture::Mlp { .. }
-            | Architecture::Gpt2(_) => None,
+            | Architecture::Gpt2(_)
+            | Architecture::TorchScript => None,
         }
+    }
+
+    /// The TorchScript file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] when the configuration names none.
+    pub fn script(&self) -> Result<&Path, ConfigError> {
+        let file = self.model.file.as_deref();
+        file.ok_or_else(|| ConfigError::Missing {
+            key: "model.file".into(),
+            valid: "the TorchScript file of model.kind = \"torchscript\"; torch.jit.script(model).save(...) \
+                    writes one"
+                .into(),
+        })
+    }
+
+    /// The arrays that a TorchScript model learns from.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] when the configuration names none.
+    pub fn training_arrays(&self) -> Result<&Path, ConfigError> {
+        let arrays = self.data.train_arrays.as_deref();
+        arrays.ok_or_else(|| ConfigError::Missing {
+            key: "data.train_arrays".into(),
+            valid: "a .safetensors, .npz or HDF5 file, or a directory of .npy files, with a row per sample in \
+                    every array"
+                .into(),
+        })
     }
 
     /// The problem, for the convex models.

@@ -44,6 +44,14 @@ const LANGUAGE_KEYS: [&str; 8] = [
     "data.length",
 ];
 
+/// The keys that only TorchScript models read.
+const SCRIPT_KEYS: [&str; 4] = [
+    "model.file",
+    "data.train_arrays",
+    "data.validation_arrays",
+    "data.arrays",
+];
+
 /// What the user set although this configuration does not look at it.
 pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<String> {
     let kind = config.model.architecture.kind();
@@ -248,6 +256,10 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
     because.extend(LANGUAGE_KEYS.map(|key| {
         let reason = format!("model.kind = \"{kind}\"");
         (key, kind != ModelKind::Gpt2, reason)
+    }));
+    because.extend(SCRIPT_KEYS.map(|key| {
+        let reason = format!("model.kind = \"{kind}\"");
+        (key, kind != ModelKind::TorchScript, reason)
     }));
     because.extend(DRIFT_KEYS.map(|key| {
         let unwatched = "replan.on_drift = \"never\"".to_owned();

@@ -81,6 +81,7 @@ section! {
         kind: ModelKind, width: u32, side: u32, norm: Norm, stem: Stem, weights: String, ignore_head: bool, partial_weights: bool, classes: u32, labels: Labels, dimension: usize, l2: f64,
         hidden: usize, loss: Loss,
         size: Gpt2Size, layers: u32, heads: u32, context: u32, vocab: u32,
+        file: String,
     }
 }
 section! {
@@ -90,6 +91,7 @@ section! {
         validation_annotations: String, validation_images: String,
         train_folder: String, validation_folder: String,
         train_tokens: String, validation_tokens: String, length: u32,
+        train_arrays: String, validation_arrays: String, arrays: Vec<String>,
         batch: u32, augment: Augment, cache_mb: u64, loader_threads: usize, samples: u32, noise: f64,
         feature_sd: f64, initial_sd: f64,
     }

@@ -279,7 +279,8 @@ pub fn known_dimension(config: &Config) -> Option<usize> {
 /// # Errors
 /// [`ConfigError::Missing`] when the number of classes cannot be known, [`ConfigError::Read`] when
 /// the annotation file is not there, [`ConfigError::Plan`] when it is malformed. Of a language model, as
-/// [`Config::vocabulary`].
+/// [`Config::vocabulary`]; of a TorchScript model, as [`Config::script`] and [`ConfigError::Plan`] when the
+/// file cannot be read.
 pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
     if let Some(dimension) = known_dimension(config) {
         return Ok(dimension);
@@ -292,6 +293,10 @@ pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
         scheme: config.scheme.kind.to_string(),
         message,
     };
+    if config.model.architecture == Architecture::TorchScript {
+        let counted = torch_models::scripted_parameters(config.script()?);
+        return counted.map_err(|error| refused(error.to_string()));
+    }
     let Some(model) = config.torch_model() else {
         return Err(refused("the model is unknown".into()));
     };

@@ -252,11 +252,13 @@ fn model(merged: &Merged, layer: &Layer) -> Result<Model, ConfigError> {
             loss: section.loss.unwrap_or(Loss::CrossEntropy),
         },
         ModelKind::Gpt2 => Architecture::Gpt2(gpt2(section)),
+        ModelKind::TorchScript => Architecture::TorchScript,
     };
     Ok(Model {
         architecture,
         classes: section.classes,
         labels: merged.need("model.labels", section.labels, DEFAULTED)?,
+        file: section.file.as_ref().map(PathBuf::from),
         weights: section.weights.as_ref().map(PathBuf::from),
         ignore_head: merged.need("model.ignore_head", section.ignore_head, DEFAULTED)?,
         partial_weights: merged.need(
@@ -318,7 +320,10 @@ fn data(merged: &Merged, layer: &Layer) -> Result<Data, ConfigError> {
         validation_folder: section.validation_folder.as_ref().map(PathBuf::from),
         train_tokens: section.train_tokens.as_ref().map(PathBuf::from),
         validation_tokens: section.validation_tokens.as_ref().map(PathBuf::from),
-        length: section.length),
+        length: section.length,
+        train_arrays: section.train_arrays.as_ref().map(PathBuf::from),
+        validation_arrays: section.validation_arrays.as_ref().map(PathBuf::from),
+        arrays: section.arrays.clone().unwrap_or_default()),
     )
 }
 

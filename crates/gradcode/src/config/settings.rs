@@ -79,6 +79,8 @@ pub struct Model {
     pub labels: Labels,
     /// Coordinates to plan for where the model cannot be asked; the convex models have their own.
     pub planned_dimension: Option<usize>,
+    /// The TorchScript file.
+    pub file: Option<PathBuf>,
     /// Weights file to start from.
     pub weights: Option<PathBuf>,
     /// The layers that tell classes apart start anew where that file does not fit them.
@@ -102,6 +104,7 @@ pub enum Architecture {
     LogisticRegression { dimension: usize },
     Mlp { hidden: usize, loss: Loss },
     Gpt2(Gpt2),
+    TorchScript,
 }
 
 /// The sizes of a GPT-2.
@@ -132,6 +135,7 @@ impl Architecture {
             Architecture::LogisticRegression { .. } => ModelKind::LogisticRegression,
             Architecture::Mlp { .. } => ModelKind::Mlp,
             Architecture::Gpt2(_) => ModelKind::Gpt2,
+            Architecture::TorchScript => ModelKind::TorchScript,
         }
     }
 
@@ -157,7 +161,7 @@ impl Architecture {
 
     /// Learns from images.
     pub fn sees_images(&self) -> bool {
-        self.needs_files() && self.kind() != ModelKind::Gpt2
+        self.needs_files() && !matches!(self, Architecture::Gpt2(_) | Architecture::TorchScript)
     }
 }
 
@@ -187,6 +191,12 @@ pub struct Data {
     pub validation_tokens: Option<PathBuf>,
     /// Tokens of a sample; `None`: the context.
     pub length: Option<u32>,
+    /// Arrays that a TorchScript model learns from.
+    pub train_arrays: Option<PathBuf>,
+    /// Held-out arrays.
+    pub validation_arrays: Option<PathBuf>,
+    /// Names of the arrays in the order in which `forward` takes them.
+    pub arrays: Vec<String>,
     /// Samples per partition and iteration.
     pub batch: u32,
     /// How training images are changed at random.
@@ -538,6 +548,7 @@ impl Model {
             classes: self.classes,
             labels: Some(self.labels),
             dimension: self.planned_dimension,
+            file: self.file.as_deref().map(text),
             weights: self.weights.as_deref().map(text),
             ignore_head: Some(self.ignore_head),
             partial_weights: Some(self.partial_weights),
@@ -574,6 +585,7 @@ impl Model {
                 layer.context = Some(sizes.context);
                 layer.vocab = sizes.vocab;
             }
+            Architecture::TorchScript => {}
         }
         layer
     }
@@ -594,6 +606,9 @@ impl Data {
             train_tokens: self.train_tokens.as_deref().map(text),
             validation_tokens: self.validation_tokens.as_deref().map(text),
             length: self.length,
+            train_arrays: self.train_arrays.as_deref().map(text),
+            validation_arrays: self.validation_arrays.as_deref().map(text),
+            arrays: Some(self.arrays.clone()).filter(|names| !names.is_empty()),
             batch: Some(self.batch),
             augment: Some(self.augment),
             cache_mb: Some(self.cache_mb),

@@ -69,6 +69,8 @@ words! {
         Mlp = "mlp",
         /// Hugging Face's `GPT2LMHeadModel`.
         Gpt2 = "gpt2",
+        /// A TorchScript file whose `forward` returns the loss.
+        TorchScript = "torchscript",
     }
     /// `model.size`
     Gpt2Size {

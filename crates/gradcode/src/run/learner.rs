@@ -43,6 +43,10 @@ pub fn build_learner(
         let torch = torch_config(config, local_rank, threads)?;
         return from_tokens(config, torch);
     }
+    if config.model.architecture.kind() == ModelKind::TorchScript {
+        let torch = torch_config(config, local_rank, threads)?;
+        return from_arrays(config, &torch);
+    }
     let Some(model) = config.torch_model() else {
         return Err(Failure::new(
             crate::exit::BUG,
@@ -98,6 +102,18 @@ fn from_tokens(config: &Config, torch: TorchConfig) -> Outcome<Box<dyn Learner>>
         torch,
     };
     language_model::build(&language, train, validation).map_err(|error| failure(&error))
+}
+
+fn from_arrays(config: &Config, torch: &TorchConfig) -> Outcome<Box<dyn Learner>> {
+    let data = &config.data;
+    torch_models::build_scripted(
+        torch,
+        config.script()?,
+        config.training_arrays()?,
+        data.validation_arrays.as_deref(),
+        &data.arrays,
+    )
+    .map_err(|error| failure(&error))
 }
 
 fn from_images(

@@ -11,7 +11,7 @@
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use counter_rng::{Purpose, rng};
 use learner::{Learner, LearnerError, Metric};
@@ -183,10 +183,15 @@ impl Scripted {
             reason,
         };
         tch::jit::f_set_graph_executor_optimize(false)?;
+        // One generator serves the whole process: nobody may draw between the seed and the last draw.
+        static GENERATOR: Mutex<()> = Mutex::new(());
+        let drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::manual_seed(inputs.seed);
         let out = module.forward_ts(&inputs.tensors).map_err(|error| {
             let arguments = describe(&self.columns);
             refused(format!("forward({arguments}) fails: {error}"))
         })?;
+        drop(drawing);
         let out = out.f_to_kind(Kind::Float)?;
         let samples = inputs.samples as i64;
         match out.size().as_slice() {
@@ -239,7 +244,6 @@ impl Task for Scripted {
         batch: &Inputs,
         weights: &[f64],
     ) -> Result<(Tensor, Vec<f64>), TorchError> {
-        tch::manual_seed(batch.seed);
         self.losses(&self.training.borrow(), batch, weights)
     }
 
@@ -260,7 +264,6 @@ impl Task for Scripted {
     fn calibrate(&self, batch: &Inputs, _: f64) -> Result<(), TorchError> {
         let mut module = self.evaluating.borrow_mut();
         module.f_set_train()?;
-        tch::manual_seed(batch.seed);
         let _ = self.losses(&module, batch, &vec![0.0; batch.samples])?;
         Ok(())
     }
@@ -283,7 +286,6 @@ impl Task for Scripted {
     fn observe(&self, (): &mut (), batch: &Inputs, _: &[u32]) -> Result<Vec<f64>, TorchError> {
         let mut module = self.evaluating.borrow_mut();
         module.f_set_eval()?;
-        tch::manual_seed(batch.seed);
         let weights = vec![1.0; batch.samples];
         Ok(self.losses(&module, batch, &weights)?.1)
     }

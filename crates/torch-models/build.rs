@@ -6,9 +6,27 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=rpath.rs");
     record_libtorch_rpath();
+    compile_autocast();
     if let Some(version) = libtorch_version() {
         println!("cargo:rustc-env=GRADCODE_LIBTORCH_VERSION={version}");
     }
+}
+
+/// The few lines of C++ that switch mixed precision on. Without $LIBTORCH there is nothing to compile
+/// against; torch-sys has said so by then.
+fn compile_autocast() {
+    println!("cargo:rerun-if-changed=src/autocast.cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
+    let root = std::env::var_os("LIBTORCH_INCLUDE").or_else(|| std::env::var_os("LIBTORCH"));
+    let Some(root) = root else { return };
+    let include = std::path::Path::new(&root).join("include");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .include(include)
+        .file("src/autocast.cpp")
+        .compile("gradcode_autocast");
 }
 
 /// The version that libtorch's files state: `build-version` in the C++ archives, `version.py` in

@@ -95,7 +95,9 @@ impl Task for Classifier {
         batch: &Batch,
         weights: &[f64],
     ) -> Result<(Tensor, Vec<f64>), TorchError> {
-        let logits = self.model.forward(&batch.images, Mode::Train)?;
+        let logits = self
+            .input
+            .scores(&*self.model, &batch.images, Mode::Train)?;
         let losses = self.losses(&logits, &self.presence(&batch.truths))?;
         let weights: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
         let weights = Tensor::f_from_slice(&weights)?.f_to_device(logits.device())?;
@@ -104,8 +106,8 @@ impl Task for Classifier {
 
     fn calibrate(&self, batch: &Batch, momentum: f64) -> Result<(), TorchError> {
         let _logits = self
-            .model
-            .forward(&batch.images, Mode::Calibrate(momentum))?;
+            .input
+            .scores(&*self.model, &batch.images, Mode::Calibrate(momentum))?;
         Ok(())
     }
 
@@ -123,7 +125,9 @@ impl Task for Classifier {
         batch: &Batch,
         _: &[u32],
     ) -> Result<Vec<f64>, TorchError> {
-        let logits = self.model.forward(&batch.images, Mode::Evaluate)?;
+        let logits = self
+            .input
+            .scores(&*self.model, &batch.images, Mode::Evaluate)?;
         let presence = self.presence(&batch.truths);
         let calls = Vec::<f32>::try_from(logits.f_reshape(-1i64)?)?;
         let occurs = self.occurs.iter().cycle();

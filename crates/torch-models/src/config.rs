@@ -20,6 +20,7 @@ use crate::models::resnet::{Depth, ResNet, Stem};
 use crate::models::ssdlite::SsdLite;
 use crate::models::tiny_ssd::TinySsd;
 use crate::models::{ClassificationModel, DetectionModel};
+use crate::precision::Precision;
 use crate::store::Store;
 use crate::weights::Tolerance;
 
@@ -183,6 +184,8 @@ pub struct TorchConfig {
     pub seed: u64,
     /// Where to compute; see [`crate::device()`].
     pub device: Device,
+    /// What networks multiply in.
+    pub precision: Precision,
     /// libtorch's threads. Ranks that share cores must not have more threads than cores in total.
     pub threads: usize,
     /// Threads that read samples beside the compute; 1 is plenty for a CPU rank.
@@ -202,6 +205,7 @@ impl Default for TorchConfig {
             batch: 8,
             seed: 1,
             device: Device::Cpu,
+            precision: Precision::F32,
             threads: 1,
             loader_threads: 1,
             evaluation_samples: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coco::{AveragePrecision, GroundTruth, Sample, SampleCache, average_precision};
 use learner::{CategoryMetrics, Evaluation, FoundObject, LearnerError, Metric};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::data::TrainingData;
 use crate::detection::loss::{Targets, weighted_sum};
@@ -14,7 +14,7 @@ use crate::engine::Task;
 use crate::error::TorchError;
 use crate::images::{Batch, ImageInput, Truth};
 use crate::layers::Mode;
-use crate::models::DetectionModel;
+use crate::models::{DetectionModel, HeadOutputs};
 use crate::single_shot::SingleShot;
 
 /// Images over which positive anchors are counted for the normaliser.
@@ -60,6 +60,18 @@ impl Detector {
             input,
             network,
             positives_per_image: (positives as f64 / f64::from(images.max(1))).max(1.0),
+        })
+    }
+
+    /// Runs the network; its outputs are f32 whatever it multiplies in.
+    fn forward(&self, batch: &Batch, mode: Mode) -> Result<HeadOutputs, TorchError> {
+        let ImageInput {
+            precision, device, ..
+        } = self.input;
+        let outputs = precision.run(device, || self.network.forward(&batch.images, mode))?;
+        Ok(HeadOutputs {
+            logits: outputs.logits.f_to_kind(Kind::Float)?,
+            codes: outputs.codes.f_to_kind(Kind::Float)?,
         })
     }
 
@@ -116,14 +128,13 @@ impl Task for Detector {
         batch: &Batch,
         weights: &[f64],
     ) -> Result<(Tensor, Vec<f64>), TorchError> {
-        let outputs = self.network.forward(&batch.images, Mode::Train)?;
+        let outputs = self.forward(batch, Mode::Train)?;
         let (total, losses) = weighted_sum(&outputs, &self.targets(&batch.truths), weights)?;
         Ok((total, losses.iter().map(|loss| loss.total()).collect()))
     }
 
     fn calibrate(&self, batch: &Batch, momentum: f64) -> Result<(), TorchError> {
-        self.network
-            .forward(&batch.images, Mode::Calibrate(momentum))?;
+        self.forward(batch, Mode::Calibrate(momentum))?;
         Ok(())
     }
 
@@ -145,7 +156,7 @@ impl Task for Detector {
         batch: &Batch,
         places: &[u32],
     ) -> Result<Vec<f64>, TorchError> {
-        let outputs = self.network.forward(&batch.images, Mode::Evaluate)?;
+        let outputs = self.forward(batch, Mode::Evaluate)?;
         let targets = self.targets(&batch.truths);
         let (_, losses) = weighted_sum(&outputs, &targets, &vec![1.0; targets.images()])?;
         let detections = self.network.detections(&outputs)?;

@@ -8,6 +8,9 @@ use tch::{Device, Kind, Tensor};
 use crate::augment::{Augmentation, Recipe};
 use crate::config::ImageConfig;
 use crate::error::TorchError;
+use crate::layers::Mode;
+use crate::models::ClassificationModel;
+use crate::precision::Precision;
 
 /// The ground truth of one image as the network sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,6 +69,8 @@ pub struct ImageInput {
     pub seed: u64,
     /// How training images are changed at random.
     pub augment: Recipe,
+    /// What the network multiplies in.
+    pub precision: Precision,
 }
 
 impl ImageInput {
@@ -76,7 +81,24 @@ impl ImageInput {
             device: config.torch.device,
             seed: config.torch.seed,
             augment: config.augment,
+            precision: config.torch.precision,
         }
+    }
+
+    /// Runs a classifier's network; its scores are f32 whatever it multiplies in.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn scores(
+        &self,
+        network: &dyn ClassificationModel,
+        images: &Tensor,
+        mode: Mode,
+    ) -> Result<Tensor, TorchError> {
+        let scores = self.precision.run(self.device, || {
+            Ok::<_, TorchError>(network.forward(images, mode)?)
+        })?;
+        Ok(scores.f_to_kind(Kind::Float)?)
     }
 
     /// Samples as tensors, changed as `iteration` draws it; unchanged where there is none.
@@ -121,6 +143,7 @@ mod tests {
                 device: Device::Cpu,
                 seed: 1,
                 augment: Recipe::None,
+                precision: Precision::F32,
             };
             assert_eq!(input.images_per_pass(), images);
         }

@@ -15,6 +15,7 @@ use crate::data::TrainingData;
 use crate::engine::{Task, TorchLearner};
 use crate::error::TorchError;
 use crate::models::gpt2::{Gpt2, Gpt2Config};
+use crate::precision::Precision;
 use crate::store::Store;
 use crate::token_windows::{TokenBatch, TokenWindows, Windowing};
 
@@ -35,6 +36,7 @@ pub struct LanguageConfig {
 pub struct LanguageModel {
     model: Gpt2,
     windowing: Windowing,
+    precision: Precision,
 }
 
 /// What held-out samples cost.
@@ -49,7 +51,9 @@ pub struct Surprise {
 impl LanguageModel {
     /// Sum of the losses of every sample, `[N]`.
     fn losses(&self, batch: &TokenBatch) -> Result<Tensor, TorchError> {
-        Ok(self.model.losses(&batch.tokens, &batch.targets)?)
+        let (device, tokens, targets) = (self.windowing.device, &batch.tokens, &batch.targets);
+        self.precision
+            .run(device, || Ok(self.model.losses(tokens, targets)?))
     }
 }
 
@@ -183,6 +187,7 @@ pub fn build(
     let store = Store::new(torch.device);
     let task = LanguageModel {
         model: Gpt2::new(&store.root(), model)?,
+        precision: torch.precision,
         windowing: Windowing {
             length: config.length,
             seed: torch.seed,

@@ -13,7 +13,7 @@
 //!    [`engine`]: the learner itself, which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
 //!    [`Predictor`]: a trained detector on images of any kind.
 //! 6. [`Scripted`], [`arrays`]: a TorchScript model of the user's own, on rows of arrays.
-//! 7. [`device`](mod@device): the CPU, or CUDA loaded at run time.
+//! 7. [`device`](mod@device): the CPU, or CUDA loaded at run time; [`precision`]: f32 or mixed.
 //!
 //! Determinism: with equal libtorch thread counts on one kind of device, equal inputs give equal
 //! bits. Different thread counts or devices agree to about 1e-6.
@@ -65,6 +65,7 @@ pub mod init;
 pub mod language_model;
 pub mod layers;
 pub mod models;
+pub mod precision;
 mod predictor;
 mod scripted;
 pub mod single_label;
@@ -79,6 +80,7 @@ pub use device::{Versions, device, driver_present, load_cuda, versions};
 pub use engine::TorchLearner;
 pub use error::TorchError;
 pub use layers::NormKind;
+pub use precision::Precision;
 pub use predictor::{Found, Predictor};
 pub use scripted::{Scripted, build_scripted, scripted_parameters};
 pub use single_shot::SingleShot;

@@ -24,6 +24,7 @@ use crate::data::TrainingData;
 use crate::engine::{Task, TorchLearner};
 use crate::error::TorchError;
 use crate::init::Init;
+use crate::precision::Precision;
 use crate::store::{Parameter, Store};
 
 /// A TorchScript module that learns.
@@ -31,6 +32,7 @@ pub struct Scripted {
     path: PathBuf,
     device: Device,
     seed: u64,
+    precision: Precision,
     columns: Vec<Column>,
     samples_per_pass: usize,
     training: RefCell<CModule>,
@@ -164,6 +166,7 @@ impl Scripted {
             path: path.to_owned(),
             device: config.device,
             seed: config.seed,
+            precision: config.precision,
             columns,
             samples_per_pass,
             evaluating: RefCell::new(load(path, config.device)?.0),
@@ -187,9 +190,11 @@ impl Scripted {
         static GENERATOR: Mutex<()> = Mutex::new(());
         let drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         tch::manual_seed(inputs.seed);
-        let out = module.forward_ts(&inputs.tensors).map_err(|error| {
-            let arguments = describe(&self.columns);
-            refused(format!("forward({arguments}) fails: {error}"))
+        let out = self.precision.run(self.device, || {
+            module.forward_ts(&inputs.tensors).map_err(|error| {
+                let arguments = describe(&self.columns);
+                refused(format!("forward({arguments}) fails: {error}"))
+            })
         })?;
         drop(drawing);
         let out = out.f_to_kind(Kind::Float)?;

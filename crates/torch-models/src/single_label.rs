@@ -88,6 +88,7 @@ impl Task for SingleLabel {
             device,
             seed,
             augment,
+            ..
         } = self.input;
         let pixels = side as usize * side as usize;
         let mut planes = vec![0u8; samples.len() * 3 * pixels];
@@ -120,7 +121,9 @@ impl Task for SingleLabel {
         batch: &LabelledBatch,
         weights: &[f64],
     ) -> Result<(Tensor, Vec<f64>), TorchError> {
-        let logits = self.model.forward(&batch.images, Mode::Train)?;
+        let logits = self
+            .input
+            .scores(&*self.model, &batch.images, Mode::Train)?;
         let losses = Self::losses(&logits, &batch.classes)?;
         let weights: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
         let weights = Tensor::f_from_slice(&weights)?.f_to_device(logits.device())?;
@@ -129,8 +132,8 @@ impl Task for SingleLabel {
 
     fn calibrate(&self, batch: &LabelledBatch, momentum: f64) -> Result<(), TorchError> {
         let _logits = self
-            .model
-            .forward(&batch.images, Mode::Calibrate(momentum))?;
+            .input
+            .scores(&*self.model, &batch.images, Mode::Calibrate(momentum))?;
         Ok(())
     }
 
@@ -148,7 +151,9 @@ impl Task for SingleLabel {
         batch: &LabelledBatch,
         places: &[u32],
     ) -> Result<Vec<f64>, TorchError> {
-        let logits = self.model.forward(&batch.images, Mode::Evaluate)?;
+        let logits = self
+            .input
+            .scores(&*self.model, &batch.images, Mode::Evaluate)?;
         // How many scores are at least the right one's: itself, and equal ones count against it.
         let right = logits.f_gather(1, &batch.classes.f_unsqueeze(1)?, false)?;
         let ranks = logits

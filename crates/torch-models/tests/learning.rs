@@ -5,7 +5,7 @@ mod common;
 use common::{Shapes, shapes};
 use learner::optimizer::AdamConfig;
 use learner::{Metric, OptimizerConfig, Second};
-use torch_models::{ImageConfig, ModelConfig, NormKind, TorchConfig, build};
+use torch_models::{ImageConfig, ModelConfig, NormKind, Precision, TorchConfig, build};
 
 /// Trains with AdamW on all partitions; returns the mean loss of the first and of the last tenth
 /// of the steps, and the metrics.
@@ -125,4 +125,38 @@ fn ssdlite_with_batch_norm_is_evaluated_as_it_is_trained() {
         (evaluated / loss - 1.0).abs() < 0.1,
         "trained at {loss}, evaluated at {evaluated}"
     );
+}
+
+/// Products of bfloat16 operands have 8 significant bits: where nothing is chosen by comparing
+/// (a detector's hard negatives are), gradients agree to a few percent, and the model learns.
+#[test]
+fn mixed_precision_computes_nearly_the_same_gradient_and_learns() {
+    let data = shapes(60, 64);
+    let config = |precision| ImageConfig {
+        model: ModelConfig::Cnn { width: 8, side: 64 },
+        torch: TorchConfig {
+            partitions: 2,
+            batch: 8,
+            precision,
+            ..TorchConfig::default()
+        },
+        ..ImageConfig::default()
+    };
+    let gradient = |precision| {
+        let mut learner = build(&config(precision), data.train.clone(), None).unwrap();
+        let parameters = learner.initial_parameters();
+        let mut gradient = vec![0.0; parameters.len()];
+        learner
+            .coded_gradient(&parameters, 0, &[(0, 1.0), (1, -0.5)], &mut gradient)
+            .unwrap();
+        gradient
+    };
+    let (exact, mixed) = (gradient(Precision::F32), gradient(Precision::Bf16));
+    let norm =
+        |v: &mut dyn Iterator<Item = f32>| v.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    let error = norm(&mut exact.iter().zip(&mixed).map(|(a, b)| a - b));
+    let relative = error / norm(&mut exact.iter().copied());
+    assert!((1e-6..0.05).contains(&relative), "{relative}");
+    let (first, last, _) = train(&data, &config(Precision::Bf16), 120, 5e-3);
+    assert!(last < 0.8 * first, "loss {first} -> {last}");
 }

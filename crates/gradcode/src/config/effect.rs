@@ -117,6 +117,11 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             format!("model.kind = \"{kind}\""),
         ),
         (
+            "model.precision",
+            !config.model.architecture.needs_files(),
+            format!("model.kind = \"{kind}\""),
+        ),
+        (
             "model.ignore_head",
             config.model.weights.is_none(),
             "no model.weights".to_owned(),

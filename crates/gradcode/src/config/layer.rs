@@ -10,8 +10,8 @@ use super::values::{
     Assignment, Augment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction,
     DeadlineSeconds, Decay, Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every,
     Feedback, Gpt2Size, Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method, ModelKind,
-    Norm, OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Ridge, Scaling,
-    Schedule, SchemeKind, Stem, StudyKind, StudyRates, TraceOrder, UnitSeconds,
+    Norm, OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Precision, Quantile, Rates, Ridge,
+    Scaling, Schedule, SchemeKind, Stem, StudyKind, StudyRates, TraceOrder, UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -78,7 +78,7 @@ macro_rules! section {
 section! {
     /// `[model]`: what is trained.
     ModelLayer at "model" {
-        kind: ModelKind, width: u32, side: u32, norm: Norm, stem: Stem, weights: String, ignore_head: bool, partial_weights: bool, classes: u32, labels: Labels, dimension: usize, l2: f64,
+        kind: ModelKind, width: u32, side: u32, norm: Norm, stem: Stem, precision: Precision, weights: String, ignore_head: bool, partial_weights: bool, classes: u32, labels: Labels, dimension: usize, l2: f64,
         hidden: usize, loss: Loss,
         size: Gpt2Size, layers: u32, heads: u32, context: u32, vocab: u32,
         file: String,

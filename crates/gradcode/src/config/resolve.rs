@@ -258,6 +258,7 @@ fn model(merged: &Merged, layer: &Layer) -> Result<Model, ConfigError> {
         architecture,
         classes: section.classes,
         labels: merged.need("model.labels", section.labels, DEFAULTED)?,
+        precision: merged.need("model.precision", section.precision, DEFAULTED)?,
         file: section.file.as_ref().map(PathBuf::from),
         weights: section.weights.as_ref().map(PathBuf::from),
         ignore_head: merged.need("model.ignore_head", section.ignore_head, DEFAULTED)?,

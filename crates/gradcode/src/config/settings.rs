@@ -12,8 +12,8 @@ use super::layer::{
 use super::values::{
     Augment, CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, DownlinkForm, EmptyRound,
     Estimator, Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm,
-    OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Quantile, Rates, Scaling, Schedule,
-    SchemeKind, Stem, TraceOrder, UnitSeconds,
+    OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Precision, Quantile, Rates, Scaling,
+    Schedule, SchemeKind, Stem, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -79,6 +79,8 @@ pub struct Model {
     pub labels: Labels,
     /// Coordinates to plan for where the model cannot be asked; the convex models have their own.
     pub planned_dimension: Option<usize>,
+    /// What networks over libtorch multiply in.
+    pub precision: Precision,
     /// The TorchScript file.
     pub file: Option<PathBuf>,
     /// Weights file to start from.
@@ -548,6 +550,7 @@ impl Model {
             classes: self.classes,
             labels: Some(self.labels),
             dimension: self.planned_dimension,
+            precision: Some(self.precision),
             file: self.file.as_deref().map(text),
             weights: self.weights.as_deref().map(text),
             ignore_head: Some(self.ignore_head),

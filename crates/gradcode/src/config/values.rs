@@ -85,6 +85,13 @@ words! {
         /// 1558 million.
         Xl = "xl",
     }
+    /// `model.precision`
+    Precision {
+        /// f32.
+        F32 = "f32",
+        /// Products of bfloat16 operands, all else f32.
+        Bf16 = "bf16",
+    }
     /// `model.loss`
     Loss {
         /// Binary cross entropy of every output.

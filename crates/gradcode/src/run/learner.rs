@@ -12,13 +12,13 @@ use tokens::TokenFile;
 use torch_models::language_model::{self, LanguageConfig};
 use torch_models::single_label;
 use torch_models::weights::Tolerance;
-use torch_models::{ImageConfig, ModelConfig, TorchConfig};
+use torch_models::{ImageConfig, ModelConfig, Precision, TorchConfig};
 
 use crate::config::Config;
 use crate::config::Images;
 use crate::config::settings::CocoPaths;
 use crate::config::values::Augment;
-use crate::config::values::ModelKind;
+use crate::config::values::{self, ModelKind};
 use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE};
 
 /// Builds the learner of the `local_rank`-th process of this node, with `threads` threads.
@@ -66,6 +66,10 @@ fn torch_config(config: &Config, local_rank: usize, threads: usize) -> Outcome<T
         batch: config.data.batch as usize,
         seed: config.seed,
         device,
+        precision: match config.model.precision {
+            values::Precision::F32 => Precision::F32,
+            values::Precision::Bf16 => Precision::Bf16,
+        },
         threads,
         loader_threads: config.data.loader_threads,
         evaluation_samples: config.evaluation.images,

@@ -148,6 +148,7 @@ impl Gpt2 {
         let (count, length) = targets.size2()?;
         self.forward(tokens)?
             .f_view([count * length, i64::from(self.config.vocabulary)])?
+            .f_to_kind(Kind::Float)?
             .f_cross_entropy_loss::<Tensor>(
                 &targets.f_reshape([-1])?,
                 None,

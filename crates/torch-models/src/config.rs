@@ -10,6 +10,7 @@ use tch::Device;
 use crate::augment::Recipe;
 use crate::classifier::Classifier;
 use crate::data::TrainingData;
+use crate::data_clock::DataClock;
 use crate::detector::Detector;
 use crate::engine::TorchLearner;
 use crate::error::TorchError;
@@ -174,7 +175,7 @@ impl ModelConfig {
 }
 
 /// What every learner over libtorch is made from, besides its network and data.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct TorchConfig {
     /// Number of data partitions, `n`.
     pub partitions: usize,
@@ -196,6 +197,8 @@ pub struct TorchConfig {
     pub weights: Option<PathBuf>,
     /// How it may differ from the model.
     pub tolerance: Tolerance,
+    /// Counts the time that samples were waited for.
+    pub clock: DataClock,
 }
 
 impl Default for TorchConfig {
@@ -211,12 +214,13 @@ impl Default for TorchConfig {
             evaluation_samples: 0,
             weights: None,
             tolerance: Tolerance::default(),
+            clock: DataClock::default(),
         }
     }
 }
 
 /// What a learner from images is made from, besides the images.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ImageConfig {
     /// The network.
     pub model: ModelConfig,

@@ -9,12 +9,14 @@
 //! The normaliser is constant during a run, so that a gradient does not depend on who answered.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use learner::{Description, Evaluation, Learner, LearnerError, Metric, PartitionLoss, Slot};
 use tch::{Device, Tensor};
 
 use crate::config::TorchConfig;
 use crate::data::TrainingData;
+use crate::data_clock::DataClock;
 use crate::device;
 use crate::error::TorchError;
 use crate::flat::Flat;
@@ -154,6 +156,7 @@ pub struct TorchLearner<T: Task> {
     evaluation_samples: usize,
     device: Device,
     threads: i32,
+    clock: DataClock,
     buffers: Vec<Buffer>,
     /// What the weights file gave.
     start: Option<Loaded>,
@@ -199,6 +202,7 @@ impl<T: Task> TorchLearner<T> {
             },
             device: config.device,
             threads: config.threads.max(1) as i32,
+            clock: config.clock.clone(),
             buffers,
             start,
         })
@@ -346,12 +350,12 @@ impl<T: Task> Learner for TorchLearner<T> {
             self.flat.dimension(),
         )?;
         check_length("the gradient vector", gradient.len(), self.flat.dimension())?;
+        let begin = Instant::now();
         self.use_threads();
-        self.flat.set_parameters(parameters)?;
-        self.flat.zero_gradients()?;
 
         let partitions: Vec<usize> = assignment.iter().map(|&(partition, _)| partition).collect();
         let minibatches = self.data.minibatches(&partitions, iteration)?;
+        let waiting = begin.elapsed();
         let unit = self.sample_weight();
         let weights: Vec<Vec<f64>> = minibatches
             .iter()
@@ -359,6 +363,8 @@ impl<T: Task> Learner for TorchLearner<T> {
             .map(|(samples, &(_, coefficient))| vec![coefficient * unit; samples.len()])
             .collect();
 
+        self.flat.set_parameters(parameters)?;
+        self.flat.zero_gradients()?;
         let mut losses = Vec::with_capacity(weights.iter().map(Vec::len).sum());
         if self.task.is_per_sample() {
             let (samples, weights) = (minibatches.concat(), weights.concat());
@@ -395,6 +401,7 @@ impl<T: Task> Learner for TorchLearner<T> {
                 what: "the coded gradient".into(),
             });
         }
+        self.clock.add(waiting, begin.elapsed());
         Ok(reported)
     }
 

@@ -20,7 +20,7 @@ use crate::store::Store;
 use crate::token_windows::{TokenBatch, TokenWindows, Windowing};
 
 /// Everything a language model is made from, besides the data.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct LanguageConfig {
     /// The network.
     pub model: Gpt2Config,

@@ -54,6 +54,7 @@ pub mod classifier;
 mod config;
 pub mod crop;
 pub mod data;
+mod data_clock;
 pub mod detection;
 pub mod detector;
 pub mod device;
@@ -76,6 +77,7 @@ pub mod token_windows;
 pub mod weights;
 
 pub use config::{ImageConfig, ModelConfig, TorchConfig, build};
+pub use data_clock::DataClock;
 pub use device::{Versions, device, driver_present, load_cuda, versions};
 pub use engine::TorchLearner;
 pub use error::TorchError;

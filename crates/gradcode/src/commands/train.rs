@@ -8,6 +8,7 @@ use cluster::{Ending, Engine, Receiver, Signals, Transport, TransportError};
 use learner::Learner;
 use run_log::Segment;
 use serde::{Deserialize, Serialize};
+use torch_models::DataClock;
 
 use crate::cli::TrainArgs;
 use crate::config::planning::PlanInputs;
@@ -15,8 +16,8 @@ use crate::config::resolve::Resolved;
 use crate::config::{self, Config};
 use crate::exit::{BUG, ENVIRONMENT, Failure, Outcome};
 use crate::run::{
-    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, downlink, first_plan,
-    resume, rules, signals, threads,
+    Conduct, Ended, RunDirectory, build_engine, build_learner, build_timed_learner, conduct,
+    downlink, first_plan, resume, rules, signals, threads,
 };
 use crate::{output, summary};
 
@@ -334,12 +335,27 @@ fn serve(session: &Session, node: (usize, usize)) -> Result<Ending, TransportErr
         Ok(prepared) => {
             link.set_patience(prepared.patience);
             link.answer(&Ok(prepared.ready))?;
-            link.serve(prepared.engine, prepared.receiver)
+            let ending = link.serve(prepared.engine, prepared.receiver);
+            warn_of_waiting(session, &prepared.clock);
+            ending
         }
         Err(failure) => {
             link.answer(&Err((failure.code, failure.message)))?;
             link.await_stop()
         }
+    }
+}
+
+/// Says so where samples were not read fast enough.
+fn warn_of_waiting(session: &Session, clock: &DataClock) {
+    const NOTABLE: f64 = 0.05;
+    let (waiting, all) = (clock.waiting(), clock.all());
+    if waiting > NOTABLE * all {
+        eprintln!(
+            "gradcode: rank {}: note: {waiting:.1} s of {all:.1} s for gradients went into waiting for \
+             samples; more data.loader_threads or data.cache_mb may help",
+            session.rank()
+        );
     }
 }
 
@@ -350,6 +366,7 @@ struct Prepared {
     /// What the master is told.
     ready: String,
     patience: Duration,
+    clock: DataClock,
 }
 
 fn prepare(session: &Session, text: &str, node: (usize, usize)) -> Outcome<Prepared> {
@@ -357,7 +374,8 @@ fn prepare(session: &Session, text: &str, node: (usize, usize)) -> Outcome<Prepa
         .map_err(|error| Failure::environment("read the briefing", &error))?;
     let config = config::from_text(&briefing.config, Path::new("briefing"))?.config;
     let threads = threads(&config, node.1);
-    let learner = build_learner(&config, node.0, threads)?;
+    let clock = DataClock::default();
+    let learner = build_timed_learner(&config, node.0, threads, &clock)?;
     let receiver = Receiver::new(downlink(&config), learner.dimension())
         .map_err(|error| Failure::usage(format!("failed to {error}")))?;
     let ready = Ready {
@@ -368,13 +386,15 @@ fn prepare(session: &Session, text: &str, node: (usize, usize)) -> Outcome<Prepa
     let ready = serde_json::to_string(&ready)
         .map_err(|error| Failure::environment("write the answer", &error))?;
     let patience = patience(config.mpi.master_timeout_seconds);
+    let again = clock.clone();
     let engine = build_engine(&config, learner, move |config| {
-        build_learner(config, node.0, threads)
+        build_timed_learner(config, node.0, threads, &again)
     });
     Ok(Prepared {
         engine,
         receiver,
         ready,
         patience,
+        clock,
     })
 }

@@ -12,7 +12,7 @@ use tokens::TokenFile;
 use torch_models::language_model::{self, LanguageConfig};
 use torch_models::single_label;
 use torch_models::weights::Tolerance;
-use torch_models::{ImageConfig, ModelConfig, Precision, TorchConfig};
+use torch_models::{DataClock, ImageConfig, ModelConfig, Precision, TorchConfig};
 
 use crate::config::Config;
 use crate::config::Images;
@@ -31,6 +31,19 @@ pub fn build_learner(
     local_rank: usize,
     threads: usize,
 ) -> Outcome<Box<dyn Learner>> {
+    build_timed_learner(config, local_rank, threads, &DataClock::default())
+}
+
+/// [`build_learner`] whose waiting for samples `clock` counts.
+///
+/// # Errors
+/// As [`build_learner`].
+pub fn build_timed_learner(
+    config: &Config,
+    local_rank: usize,
+    threads: usize,
+    clock: &DataClock,
+) -> Outcome<Box<dyn Learner>> {
     if let Some(problem) = config.convex_problem() {
         let problem = ConvexProblem::new(&problem).map_err(|error| failure(&error))?;
         return Ok(Box::new(problem));
@@ -39,22 +52,19 @@ pub fn build_learner(
         let problem = Mlp::new(&problem).map_err(|error| failure(&error))?;
         return Ok(Box::new(problem));
     }
-    if config.model.architecture.kind() == ModelKind::Gpt2 {
-        let torch = torch_config(config, local_rank, threads)?;
-        return from_tokens(config, torch);
-    }
-    if config.model.architecture.kind() == ModelKind::TorchScript {
-        let torch = torch_config(config, local_rank, threads)?;
-        return from_arrays(config, &torch);
-    }
-    let Some(model) = config.torch_model() else {
-        return Err(Failure::new(
+    let torch = TorchConfig {
+        clock: clock.clone(),
+        ..torch_config(config, local_rank, threads)?
+    };
+    match (config.model.architecture.kind(), config.torch_model()) {
+        (ModelKind::Gpt2, _) => from_tokens(config, torch),
+        (ModelKind::TorchScript, _) => from_arrays(config, &torch),
+        (_, Some(model)) => from_images(config, model, torch),
+        _ => Err(Failure::new(
             crate::exit::BUG,
             "a model that is neither convex nor a network",
-        ));
-    };
-    let torch = torch_config(config, local_rank, threads)?;
-    from_images(config, model, torch)
+        )),
+    }
 }
 
 /// What every learner over libtorch is made from.
@@ -78,6 +88,7 @@ fn torch_config(config: &Config, local_rank: usize, threads: usize) -> Outcome<T
             ignore_head: config.model.ignore_head,
             partial: config.model.partial_weights,
         },
+        clock: DataClock::default(),
     })
 }
 

@@ -148,8 +148,10 @@ mod tests {
             assert!((0.72..1.39).contains(&(w / h)), "{crop:?}");
             areas += share / all.len() as f64;
         }
-        // Large ones do not fit an oblong image in every shape: less than 0.54, the mean drawn.
-        assert!((0.40..0.54).contains(&areas), "{areas}");
+        // Large ones do not fit an oblong image in every shape, so less than 0.54, the mean drawn: 20,000 draws of
+        // torchvision's get_params have mean 0.3575 and standard deviation 0.170.
+        let error = 0.170 / (all.len() as f64).sqrt();
+        assert!((areas - 0.3575).abs() < 4.0 * error, "{areas}");
         let mirrored = all.iter().filter(|crop| crop.mirrored).count();
         assert!((900..1100).contains(&mirrored), "{mirrored}");
         // No shape of an allowed area fits: the middle, at the allowed ratio.

@@ -4,7 +4,7 @@
 //! struct whose keys are all optional ([`layer`]), so that a mistake is reported with file, line and
 //! caret; then they are merged, remembering who set what ([`source`], [`origin`]); then the whole
 //! is checked and typed ([`resolve`], [`settings`]). An experiment file may also be a study of many
-//! ([`document`], [`study`]). [`planning`] turns it into what the other crates take,
+//! ([`document`], [`study`]). `convert`, `learning` and [`planning`] turn it into what the other crates take,
 //! and [`lateness`] says who is late how often.
 //!
 //! Paths in a configuration are relative to the working directory.
@@ -16,6 +16,7 @@ mod effect;
 pub mod error;
 pub mod lateness;
 pub mod layer;
+mod learning;
 pub mod origin;
 pub mod planning;
 mod render;
@@ -25,8 +26,8 @@ pub mod source;
 pub mod study;
 pub mod values;
 
-pub use convert::Images;
 pub use error::{ConfigError, quoted};
+pub use learning::Images;
 pub use resolve::Resolved;
 pub use settings::Config;
 pub use source::{DEFAULT, Sources, from_text};

@@ -15,7 +15,7 @@ pub enum Tokenizer {
     Bytes,
     /// Byte-pair encoding by Hugging Face's `tokenizers`.
     #[cfg(feature = "bpe")]
-    Bpe(Bpe),
+    Bpe(Box<Bpe>),
 }
 
 /// The byte that ends a document.
@@ -43,7 +43,7 @@ impl Tokenizer {
         let text = std::fs::read(path).map_err(TokenError::io("read", path))?;
         let tokenizer = tokenizers::Tokenizer::from_bytes(&text)
             .map_err(|error| TokenError::malformed(path, error.to_string()))?;
-        Bpe::new(tokenizer, path, &[&text])
+        Ok(Self::Bpe(Box::new(Bpe::new(tokenizer, path, &[&text])?)))
     }
 
     /// GPT-2's tokenizer from `vocab.json` and `merges.txt`.
@@ -69,7 +69,10 @@ impl Tokenizer {
         let mut tokenizer = tokenizers::Tokenizer::new(model);
         // As GPT-2: no space before the first word.
         tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
-        Bpe::new(tokenizer, vocabulary, &[&vocabulary_text, &merges_text])
+        let files = [vocabulary_text.as_slice(), &merges_text];
+        Ok(Self::Bpe(Box::new(Bpe::new(
+            tokenizer, vocabulary, &files,
+        )?)))
     }
 
     /// `bytes` or `bpe`.
@@ -132,7 +135,7 @@ impl Bpe {
         tokenizer: tokenizers::Tokenizer,
         path: &Path,
         files: &[&[u8]],
-    ) -> Result<Tokenizer, TokenError> {
+    ) -> Result<Self, TokenError> {
         // Tokens may have holes between them: what counts is the largest.
         let largest = tokenizer.get_vocab(true).into_values().max();
         let vocabulary = largest.map_or(0, |id| id.saturating_add(1));
@@ -142,11 +145,11 @@ impl Bpe {
                 format!("it has {vocabulary} tokens, expected 1 to {LARGEST_VOCABULARY}"),
             ));
         }
-        Ok(Tokenizer::Bpe(Self {
+        Ok(Self {
             tokenizer,
             vocabulary,
             sha256: hexadecimal(files),
-        }))
+        })
     }
 
     fn encode(&self, text: &[u8], path: &Path) -> Result<Vec<u16>, TokenError> {

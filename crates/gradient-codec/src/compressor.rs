@@ -1,7 +1,7 @@
 //! A compressor: what turns a vector of n coordinates into one frame of a known length.
 
 use crate::layout;
-use crate::quantizer::{Coding, Quantizer, QuantizerError};
+use crate::quantizer::{Coding, Generator, Quantizer, QuantizerError};
 use crate::sparse;
 
 /// How coordinates are compressed.
@@ -86,6 +86,18 @@ impl Compressor {
                 Operator::RandK { .. } => true,
             };
         Self { shrink, ..self }
+    }
+
+    /// The same compressor with the random bits of its rounding from `generator`; rand-K draws with
+    /// Philox whatever it is.
+    pub fn with_generator(self, generator: Generator) -> Self {
+        let operator = match self.operator {
+            Operator::Quantizer(quantizer) => {
+                Operator::Quantizer(quantizer.with_generator(generator))
+            }
+            sparse => sparse,
+        };
+        Self { operator, ..self }
     }
 
     /// How coordinates are compressed.

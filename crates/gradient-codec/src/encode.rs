@@ -172,6 +172,11 @@ pub(crate) fn checked_lengths(
             expected: compressor.coordinates(),
         });
     }
+    check_tail(tail)
+}
+
+/// The tail's length as the header has it, if the tail can be encoded.
+pub(crate) fn check_tail(tail: &[f32]) -> Result<u32, EncodeError> {
     if let Some(index) = tail.iter().position(|v| !v.is_finite()) {
         return Err(EncodeError::TailNotFinite { index });
     }

@@ -29,7 +29,7 @@ pub const LANES: usize = 16;
 
 /// One segment of a body: which coordinates it holds and how its bytes divide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub struct Segment {
     /// Coordinates in the segment, `1..=SEGMENT`.
     pub coordinates: usize,
     /// Bucket steps in the segment; 0 with a global scale.
@@ -73,7 +73,7 @@ impl Segment {
     }
 
     /// Bytes, from the segment's start, of blocks `blocks` (a partial block is block `self.blocks`).
-    pub fn block_range(&self, blocks: Range<usize>) -> Range<usize> {
+    pub(crate) fn block_range(&self, blocks: Range<usize>) -> Range<usize> {
         let at = |block: usize| {
             if block > self.blocks {
                 self.bytes()

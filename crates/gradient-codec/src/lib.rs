@@ -50,6 +50,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod assemble;
 mod checksum;
 mod compressor;
 mod distortion;
@@ -67,6 +68,7 @@ mod sparse;
 #[cfg(test)]
 mod tests;
 
+pub use assemble::{BUCKET_HEADROOM, SMALLEST_BUCKET_SCALE};
 pub use compressor::{Compressor, Operator};
 pub use encode::EncodeError;
 pub use frame::{Expected, Frame, FrameError, accumulate_many};

@@ -25,7 +25,7 @@ pub enum Scale {
 
 impl Scale {
     /// Whether one step, in the header, serves the whole vector.
-    pub(crate) fn is_global(self) -> bool {
+    pub fn is_global(self) -> bool {
         matches!(self, Self::GlobalL2 | Self::GlobalMax | Self::GlobalMean)
     }
 }
@@ -297,7 +297,7 @@ impl Quantizer {
     }
 
     /// Whether the codes are drawn with random bits.
-    pub(crate) fn draws(&self) -> bool {
+    pub fn draws(&self) -> bool {
         matches!(self.coding, Coding::Uniform | Coding::StochasticSign)
     }
 
@@ -312,7 +312,7 @@ impl Quantizer {
 
     /// The step of what shares the scale `scale` (max, norm or mean); 0 sends zeros, infinite where
     /// the outermost level would overflow f32.
-    pub(crate) fn step(&self, scale: f64) -> f32 {
+    pub fn step(&self, scale: f64) -> f32 {
         match (self.coding, self.scale) {
             (Coding::F32, _) => 0.0,
             (Coding::Uniform, Scale::GlobalL2) => global_step(scale, self.levels()),
@@ -326,12 +326,12 @@ impl Quantizer {
     }
 
     /// One coordinate times this is its level in fixed point; 0 for step 0.
-    pub(crate) fn fixed_point_factor(&self, step: f32) -> f32 {
+    pub fn fixed_point_factor(&self, step: f32) -> f32 {
         fixed_point_factor(step, if self.bits == 1 { 2 } else { self.bits })
     }
 
     /// The outermost level in fixed point, exact in f32.
-    pub(crate) fn fixed_point_limit(&self) -> f32 {
+    pub fn fixed_point_limit(&self) -> f32 {
         fixed_point_limit(self.levels(), if self.bits == 1 { 2 } else { self.bits })
     }
 }
@@ -339,7 +339,7 @@ impl Quantizer {
 /// Below this a global norm sends zeros (the convention of the authors' runs).
 const SMALLEST_NORM: f64 = 1e-8;
 /// Below this any other scale sends zeros: 2^(32-bits) / step stays finite above it.
-const SMALLEST_SCALE: f32 = f32::from_bits((127 - 90) << 23);
+pub(crate) const SMALLEST_SCALE: f32 = f32::from_bits((127 - 90) << 23);
 /// Head-room of bucketed steps, 1 + 2^-21.
 pub(crate) const HEADROOM: f32 = 1.0 + 1.0 / (1 << 21) as f32;
 

@@ -151,6 +151,15 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// The body of a quantizer's frame and the step of a global scale (0 for others), for decoders
+    /// elsewhere: [`crate::layout`] says what is where. `None` for sparse frames.
+    pub fn quantized_body(&self) -> Option<(&'a [u8], f32)> {
+        match &self.body {
+            Body::Blocks(blocks) => Some((blocks.body, blocks.header_step)),
+            Body::Entries(_) => None,
+        }
+    }
+
     /// The uncompressed values behind the coordinates.
     pub fn tail(&self) -> impl ExactSizeIterator<Item = f32> + use<'a> {
         self.tail.iter().map(|bytes| f32::from_le_bytes(*bytes))

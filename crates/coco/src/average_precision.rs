@@ -17,8 +17,9 @@
 mod curve;
 mod matching;
 
+use crate::Category;
 use curve::Curve;
-use learner::Metric;
+use learner::{CategoryMetrics, Metric};
 use matching::ImageTask;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -166,6 +167,29 @@ pub struct Evaluation {
     pub overall: AveragePrecision,
     /// Every label that has an annotation, ascending.
     pub categories: Vec<CategoryPrecision>,
+}
+
+impl Evaluation {
+    /// A row per category of a data set, in its order; `label` is a category's label in the evaluation.
+    pub fn table<'a>(
+        &self,
+        categories: impl IntoIterator<Item = &'a Category>,
+        label: impl Fn(&Category) -> Option<i64>,
+    ) -> Vec<CategoryMetrics> {
+        let row = |category: &Category| {
+            let label = label(category);
+            let mine = self.categories.iter().find(|one| Some(one.label) == label);
+            CategoryMetrics {
+                id: category.id,
+                name: category.name.clone(),
+                objects: mine.map_or(0, |one| one.objects),
+                metrics: mine
+                    .map_or(AveragePrecision::UNDEFINED, |one| one.numbers)
+                    .metrics(),
+            }
+        };
+        categories.into_iter().map(row).collect()
+    }
 }
 
 /// IoU thresholds, recall levels, and the most detections per image and category.

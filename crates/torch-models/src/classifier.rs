@@ -12,6 +12,7 @@ use crate::engine::Task;
 use crate::error::TorchError;
 use crate::images::{Batch, ImageInput, Truth};
 use crate::layers::Mode;
+use crate::losses::{to_host, weigh};
 use crate::models::ClassificationModel;
 
 /// A classification network.
@@ -69,12 +70,6 @@ impl Classifier {
     }
 }
 
-fn to_host(losses: &Tensor) -> Result<Vec<f64>, TorchError> {
-    Ok(Vec::<f64>::try_from(
-        losses.f_detach()?.f_to_kind(Kind::Double)?,
-    )?)
-}
-
 impl Task for Classifier {
     type Source = SampleCache;
     type Batch = Batch;
@@ -99,9 +94,7 @@ impl Task for Classifier {
             .input
             .scores(&*self.model, &batch.images, Mode::Train)?;
         let losses = self.losses(&logits, &self.presence(&batch.truths))?;
-        let weights: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
-        let weights = Tensor::f_from_slice(&weights)?.f_to_device(logits.device())?;
-        Ok((losses.f_dot(&weights)?, to_host(&losses)?))
+        weigh(&losses, weights)
     }
 
     fn calibrate(&self, batch: &Batch, momentum: f64) -> Result<(), TorchError> {

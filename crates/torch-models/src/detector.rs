@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use coco::{AveragePrecision, GroundTruth, Sample, SampleCache, average_precision};
-use learner::{CategoryMetrics, Evaluation, FoundObject, LearnerError, Metric};
+use coco::{GroundTruth, Sample, SampleCache, average_precision};
+use learner::{Evaluation, FoundObject, LearnerError, Metric};
 use tch::{Kind, Tensor};
 
 use crate::data::TrainingData;
@@ -182,18 +182,6 @@ impl Task for Detector {
         let (truth, found) = self.compare(&evaluation, dataset)?;
         let numbers = coco::evaluate(&truth, &found);
         drop(truth);
-        let categories = dataset.categories.iter().map(|category| {
-            let label = dataset.label(category.id).unwrap_or(0);
-            let mine = numbers.categories.iter().find(|one| one.label == label);
-            CategoryMetrics {
-                id: category.id,
-                name: category.name.clone(),
-                objects: mine.map_or(0, |one| one.objects),
-                metrics: mine
-                    .map_or(AveragePrecision::UNDEFINED, |one| one.numbers)
-                    .metrics(),
-            }
-        });
         let objects = found.iter().filter_map(|detection| {
             // An output that no category has is never right, and has no id.
             let category = dataset.category(detection.label)?;
@@ -206,7 +194,7 @@ impl Task for Detector {
         });
         Ok(Evaluation {
             metrics: numbers.overall.metrics(),
-            categories: categories.collect(),
+            categories: numbers.table(&dataset.categories, |category| dataset.label(category.id)),
             found: Some(objects.collect()),
         })
     }

@@ -48,14 +48,25 @@ pub fn assemble<'a>(
         let (boxes, labels) = change.targets(sample, side);
         truths.push(Truth { boxes, labels });
     }
-    // Bytes travel to the device, floats are made there.
-    let size = [count as i64, 3, side as i64, side as i64];
-    let images = Tensor::f_from_data_size(&planes, &size, Kind::Uint8)?
-        .f_to_device(device)?
-        .f_to_kind(Kind::Float)?
-        .f_mul_scalar_(1.0 / 127.5)?
-        .f_sub_scalar_(1.0)?;
+    let images = to_device(&planes, side as i64, device)?;
     Ok(Batch { images, truths })
+}
+
+/// Images of three planes of `side * side` bytes each as `[N, 3, side, side]`, f32 in [-1, 1], on
+/// `device`.
+///
+/// # Errors
+/// When libtorch fails.
+pub(crate) fn to_device(planes: &[u8], side: i64, device: Device) -> Result<Tensor, TorchError> {
+    let count = planes.len() as i64 / (3 * side * side);
+    // Bytes travel to the device, floats are made there.
+    Ok(
+        Tensor::f_from_data_size(planes, &[count, 3, side, side], Kind::Uint8)?
+            .f_to_device(device)?
+            .f_to_kind(Kind::Float)?
+            .f_mul_scalar_(1.0 / 127.5)?
+            .f_sub_scalar_(1.0)?,
+    )
 }
 
 /// How a network takes images.

@@ -7,13 +7,14 @@ use std::f64::consts::LN_2;
 use std::sync::Arc;
 
 use learner::{Learner, LearnerError, Metric};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 use tokens::TokenFile;
 
 use crate::config::TorchConfig;
 use crate::data::TrainingData;
 use crate::engine::{Task, TorchLearner};
 use crate::error::TorchError;
+use crate::losses::{to_host, weigh};
 use crate::models::gpt2::{Gpt2, Gpt2Config};
 use crate::precision::Precision;
 use crate::store::Store;
@@ -76,9 +77,7 @@ impl Task for LanguageModel {
         weights: &[f64],
     ) -> Result<(Tensor, Vec<f64>), TorchError> {
         let losses = self.losses(batch)?;
-        let weights: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
-        let weights = Tensor::f_from_slice(&weights)?.f_to_device(losses.device())?;
-        Ok((losses.f_dot(&weights)?, to_host(&losses)?))
+        weigh(&losses, weights)
     }
 
     fn terms_per_sample(&self) -> f64 {
@@ -120,12 +119,6 @@ impl Task for LanguageModel {
         }
         Ok(metrics)
     }
-}
-
-fn to_host(losses: &Tensor) -> Result<Vec<f64>, TorchError> {
-    Ok(Vec::<f64>::try_from(
-        losses.f_detach()?.f_to_kind(Kind::Double)?,
-    )?)
 }
 
 /// Samples that go through the network together: more would only take memory. A token costs its

@@ -65,6 +65,7 @@ pub mod images;
 pub mod init;
 pub mod language_model;
 pub mod layers;
+mod losses;
 pub mod models;
 pub mod precision;
 mod predictor;

@@ -24,6 +24,7 @@ use crate::data::TrainingData;
 use crate::engine::{Task, TorchLearner};
 use crate::error::TorchError;
 use crate::init::Init;
+use crate::losses::weigh;
 use crate::precision::Precision;
 use crate::store::{Parameter, Store};
 
@@ -35,9 +36,11 @@ pub struct Scripted {
     precision: Precision,
     columns: Vec<Column>,
     samples_per_pass: usize,
+    /// The file, which may change or go away during a run.
+    file: Vec<u8>,
     training: RefCell<CModule>,
-    /// The same parameters, other buffers.
-    evaluating: RefCell<CModule>,
+    /// The same parameters, other buffers; none before the first evaluation, which workers never make.
+    evaluating: RefCell<Option<CModule>>,
 }
 
 /// Rows as `forward` takes them.
@@ -100,7 +103,7 @@ pub fn build_scripted(
 /// # Errors
 /// As [`build_scripted`].
 pub fn scripted_parameters(model: &Path) -> Result<usize, TorchError> {
-    let (_, trained) = load(model, Device::Cpu)?;
+    let (_, trained) = parse(&read(model)?, model, Device::Cpu)?;
     Ok(trained.iter().map(|(_, tensor)| tensor.numel()).sum())
 }
 
@@ -109,16 +112,25 @@ fn describe(columns: &[Column]) -> String {
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// The module and its trainable parameters under their dotted names.
-fn load(path: &Path, device: Device) -> Result<(CModule, Vec<(String, Tensor)>), TorchError> {
+fn read(path: &Path) -> Result<Vec<u8>, TorchError> {
+    std::fs::read(path).map_err(|error| TorchError::Weights {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// The module in `file`, which was read from `path`, and its trainable parameters under their dotted
+/// names.
+fn parse(
+    mut file: &[u8],
+    path: &Path,
+    device: Device,
+) -> Result<(CModule, Vec<(String, Tensor)>), TorchError> {
     let refused = |reason: String| TorchError::Weights {
         path: path.to_owned(),
         reason,
     };
-    if !path.is_file() {
-        return Err(refused("it does not exist".to_owned()));
-    }
-    let module = CModule::load_on_device(path, device).map_err(|error| {
+    let module = CModule::load_data_on_device(&mut file, device).map_err(|error| {
         refused(format!(
             "libtorch cannot read it as TorchScript (torch.jit.script(model).save(...) writes it): {}",
             first_line(&error)
@@ -153,7 +165,8 @@ impl Scripted {
         columns: Vec<Column>,
         samples_per_pass: usize,
     ) -> Result<Self, TorchError> {
-        let (mut training, parameters) = load(path, config.device)?;
+        let file = read(path)?;
+        let (mut training, parameters) = parse(&file, path, config.device)?;
         training.f_set_train()?;
         for (name, tensor) in parameters {
             store.register(Parameter {
@@ -169,9 +182,38 @@ impl Scripted {
             precision: config.precision,
             columns,
             samples_per_pass,
-            evaluating: RefCell::new(load(path, config.device)?.0),
+            file,
+            evaluating: RefCell::default(),
             training: RefCell::new(training),
         })
+    }
+
+    /// The module as it was saved, with the parameters that are trained.
+    fn fresh(&self) -> Result<CModule, TorchError> {
+        let (fresh, own) = parse(&self.file, &self.path, self.device)?;
+        let trained = self.training.borrow().named_parameters()?;
+        let trained = trained.iter().filter(|(_, tensor)| tensor.requires_grad());
+        tch::no_grad(|| {
+            for ((_, mut own), (_, shared)) in own.into_iter().zip(trained) {
+                own.f_set_data(shared)?;
+            }
+            Ok::<(), TorchError>(())
+        })?;
+        Ok(fresh)
+    }
+
+    /// Runs `pass` with the module that evaluates.
+    fn evaluating<T>(
+        &self,
+        pass: impl FnOnce(&mut CModule) -> Result<T, TorchError>,
+    ) -> Result<T, TorchError> {
+        let mut module = match self.evaluating.take() {
+            Some(module) => module,
+            None => self.fresh()?,
+        };
+        let result = pass(&mut module);
+        self.evaluating.replace(Some(module));
+        result
     }
 
     /// The weighted sum of the losses, and each of them.
@@ -205,12 +247,7 @@ impl Scripted {
                 let total = out.f_mul_scalar(weights.iter().sum::<f64>())?;
                 Ok((total, vec![loss; inputs.samples]))
             }
-            [n] if *n == samples => {
-                let weights: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
-                let weights = Tensor::f_from_slice(&weights)?.f_to_device(self.device)?;
-                let losses = Vec::try_from(out.f_detach()?.f_to_kind(Kind::Double)?)?;
-                Ok((out.f_dot(&weights)?, losses))
-            }
+            [n] if *n == samples => weigh(&out, weights),
             other => Err(refused(format!(
                 "forward returned shape {other:?} for {samples} samples; expected a loss for each, \
                  [{samples}], or their mean, []"
@@ -253,24 +290,16 @@ impl Task for Scripted {
     }
 
     fn forget_statistics(&self) -> Result<(), TorchError> {
-        let (fresh, parameters) = load(&self.path, self.device)?;
-        let trained = self.training.borrow().named_parameters()?;
-        let trained = trained.iter().filter(|(_, tensor)| tensor.requires_grad());
-        tch::no_grad(|| {
-            for ((_, mut own), (_, shared)) in parameters.into_iter().zip(trained) {
-                own.f_set_data(shared)?;
-            }
-            Ok::<(), TorchError>(())
-        })?;
-        self.evaluating.replace(fresh);
+        self.evaluating.take();
         Ok(())
     }
 
     fn calibrate(&self, batch: &Inputs, _: f64) -> Result<(), TorchError> {
-        let mut module = self.evaluating.borrow_mut();
-        module.f_set_train()?;
-        let _ = self.losses(&module, batch, &vec![0.0; batch.samples])?;
-        Ok(())
+        self.evaluating(|module| {
+            module.f_set_train()?;
+            let _ = self.losses(module, batch, &vec![0.0; batch.samples])?;
+            Ok(())
+        })
     }
 
     /// The module's own momentum, usually 0.1, cannot be changed: after so many updates what it started
@@ -289,10 +318,10 @@ impl Task for Scripted {
     }
 
     fn observe(&self, (): &mut (), batch: &Inputs, _: &[u32]) -> Result<Vec<f64>, TorchError> {
-        let mut module = self.evaluating.borrow_mut();
-        module.f_set_eval()?;
-        let weights = vec![1.0; batch.samples];
-        Ok(self.losses(&module, batch, &weights)?.1)
+        self.evaluating(|module| {
+            module.f_set_eval()?;
+            Ok(self.losses(module, batch, &vec![1.0; batch.samples])?.1)
+        })
     }
 
     fn metrics(&self, (): (), _: &Arrays) -> Result<Vec<Metric>, LearnerError> {

@@ -13,8 +13,9 @@ use crate::crop::Crop;
 use crate::data::TrainingData;
 use crate::engine::{Task, TorchLearner};
 use crate::error::TorchError;
-use crate::images::ImageInput;
+use crate::images::{ImageInput, to_device};
 use crate::layers::Mode;
+use crate::losses::{to_host, weigh};
 use crate::models::ClassificationModel;
 use crate::source::Source;
 use crate::store::Store;
@@ -67,12 +68,6 @@ impl SingleLabel {
     }
 }
 
-fn to_host(losses: &Tensor) -> Result<Vec<f64>, TorchError> {
-    Ok(Vec::<f64>::try_from(
-        losses.f_detach()?.f_to_kind(Kind::Double)?,
-    )?)
-}
-
 impl Task for SingleLabel {
     type Source = PhotoCache;
     type Batch = LabelledBatch;
@@ -103,13 +98,7 @@ impl Task for SingleLabel {
             crop.pixels(photo, side, planes)?;
         }
         let classes: Vec<i64> = samples.iter().map(|(_, p)| i64::from(p.class)).collect();
-        let side = i64::from(side);
-        let images =
-            Tensor::f_from_data_size(&planes, &[samples.len() as i64, 3, side, side], Kind::Uint8)?
-                .f_to_device(device)?
-                .f_to_kind(Kind::Float)?
-                .f_mul_scalar_(1.0 / 127.5)?
-                .f_sub_scalar_(1.0)?;
+        let images = to_device(&planes, i64::from(side), device)?;
         Ok(LabelledBatch {
             images: self.model.pixel_statistics().normalize(&images)?,
             classes: Tensor::f_from_slice(&classes)?.f_to_device(device)?,
@@ -125,9 +114,7 @@ impl Task for SingleLabel {
             .input
             .scores(&*self.model, &batch.images, Mode::Train)?;
         let losses = Self::losses(&logits, &batch.classes)?;
-        let weights: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
-        let weights = Tensor::f_from_slice(&weights)?.f_to_device(logits.device())?;
-        Ok((losses.f_dot(&weights)?, to_host(&losses)?))
+        weigh(&losses, weights)
     }
 
     fn calibrate(&self, batch: &LabelledBatch, momentum: f64) -> Result<(), TorchError> {

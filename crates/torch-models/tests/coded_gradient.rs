@@ -2,10 +2,13 @@
 //! partition, iteration) alone, and a coded gradient is the stated linear combination.
 
 mod common;
+#[path = "common/gradients.rs"]
+mod gradients;
 
 use std::path::PathBuf;
 
 use common::{Shapes, shapes};
+use gradients::gradient_at;
 use learner::optimizer::AdamConfig;
 use learner::{Learner, LearnerError, OptimizerConfig, Second};
 use torch_models::augment::Recipe;
@@ -66,19 +69,6 @@ fn learner(data: &Shapes, config: &ImageConfig) -> Box<dyn Learner> {
 fn gradient(learner: &mut dyn Learner, iteration: u64, assignment: &[(usize, f64)]) -> Vec<f32> {
     let parameters = learner.initial_parameters();
     gradient_at(learner, &parameters, iteration, assignment)
-}
-
-fn gradient_at(
-    learner: &mut dyn Learner,
-    parameters: &[f32],
-    iteration: u64,
-    assignment: &[(usize, f64)],
-) -> Vec<f32> {
-    let mut gradient = vec![f32::NAN; learner.dimension()];
-    learner
-        .coded_gradient(parameters, iteration, assignment, &mut gradient)
-        .unwrap();
-    gradient
 }
 
 /// Parameters after a few steps of training.

@@ -1,9 +1,13 @@
 //! Classifiers on image folders: the gradients of partitions add up, and something is learned.
 
+#[path = "common/gradients.rs"]
+mod gradients;
+
 use std::sync::Arc;
 
 use coco::ImageFolder;
 use coco::synth::{SynthConfig, generate_folders};
+use gradients::gradient_at;
 use learner::optimizer::AdamConfig;
 use learner::{Learner, Metric, OptimizerConfig, Second};
 use torch_models::augment::Recipe;
@@ -62,11 +66,7 @@ fn learner(data: &Folders, config: &ImageConfig) -> Box<dyn Learner> {
 
 fn gradient(learner: &mut dyn Learner, iteration: u64, assignment: &[(usize, f64)]) -> Vec<f32> {
     let parameters = learner.initial_parameters();
-    let mut gradient = vec![f32::NAN; learner.dimension()];
-    learner
-        .coded_gradient(&parameters, iteration, assignment, &mut gradient)
-        .unwrap();
-    gradient
+    gradient_at(learner, &parameters, iteration, assignment)
 }
 
 fn norm(values: impl Iterator<Item = f64>) -> f64 {

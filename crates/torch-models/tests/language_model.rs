@@ -1,7 +1,11 @@
 //! A small GPT-2 on a small text: it learns, equal runs give equal bits, and partitions add up.
 
+#[path = "common/gradients.rs"]
+mod gradients;
+
 use std::path::{Path, PathBuf};
 
+use gradients::gradient_at;
 use learner::optimizer::{AdamConfig, DecayGroups};
 use learner::{Learner, LearnerError, OptimizerConfig, Second};
 use tokens::{PrepareConfig, Summary, TokenFile, Tokenizer, prepare};
@@ -63,19 +67,6 @@ fn learner(summary: &Summary, config: &LanguageConfig) -> Box<dyn Learner> {
     let open = |path: &PathBuf| TokenFile::open(path).unwrap();
     let validation = summary.validation.as_ref().map(open);
     build(config, open(&summary.train), validation).unwrap()
-}
-
-fn gradient_at(
-    learner: &mut dyn Learner,
-    parameters: &[f32],
-    iteration: u64,
-    assignment: &[(usize, f64)],
-) -> Vec<f32> {
-    let mut gradient = vec![f32::NAN; learner.dimension()];
-    learner
-        .coded_gradient(parameters, iteration, assignment, &mut gradient)
-        .unwrap();
-    gradient
 }
 
 /// The losses of a run of AdamW, and the parameters that it ends with.

@@ -1,9 +1,13 @@
 //! A TorchScript model with batch norm and dropout, made by tools/torchscript/make_example.py, as a
 //! learner.
 
+#[path = "common/gradients.rs"]
+mod gradients;
+
 use std::path::{Path, PathBuf};
 
 use counter_rng::{Purpose, rng};
+use gradients::gradient_at;
 use learner::{Learner, OptimizerConfig, Second, optimizer::AdamConfig};
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -50,11 +54,7 @@ fn learner(train: &Path, validation: Option<&Path>) -> Box<dyn Learner> {
 
 fn gradient(learner: &mut dyn Learner, iteration: u64, assignment: &[(usize, f64)]) -> Vec<f32> {
     let parameters = learner.initial_parameters();
-    let mut gradient = vec![f32::NAN; learner.dimension()];
-    learner
-        .coded_gradient(&parameters, iteration, assignment, &mut gradient)
-        .unwrap();
-    gradient
+    gradient_at(learner, &parameters, iteration, assignment)
 }
 
 #[test]

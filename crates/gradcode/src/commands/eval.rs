@@ -5,8 +5,8 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use coco::{AveragePrecision, evaluate_results, write_results};
-use learner::{CategoryMetrics, Evaluation, Metric};
+use coco::{evaluate_results, write_results};
+use learner::{Evaluation, Metric};
 use serde_json::{Map, Value, json};
 
 use crate::cli::EvalArgs;
@@ -129,17 +129,9 @@ fn of_results(results: &Path, args: &EvalArgs) -> Outcome<Evaluated> {
             annotations.display()
         );
     }
-    let by_label = &found.evaluation.categories;
-    let categories = found.categories.iter().map(|category| {
-        let numbers = by_label.iter().find(|one| one.label == category.id as i64);
-        CategoryMetrics {
-            id: category.id,
-            name: category.name.clone(),
-            objects: numbers.map_or(0, |one| one.objects),
-            metrics: numbers
-                .map_or(AveragePrecision::UNDEFINED, |one| one.numbers)
-                .metrics(),
-        }
+    // Results name categories by their ids.
+    let categories = found.evaluation.table(&found.categories, |category| {
+        i64::try_from(category.id).ok()
     });
     let stem = results.file_stem().unwrap_or(results.as_os_str());
     Ok(Evaluated {
@@ -147,7 +139,7 @@ fn of_results(results: &Path, args: &EvalArgs) -> Outcome<Evaluated> {
         path: results.to_owned(),
         evaluation: Evaluation {
             metrics: found.evaluation.overall.metrics(),
-            categories: categories.collect(),
+            categories,
             found: None,
         },
         seconds: started.elapsed().as_secs_f64(),

@@ -82,7 +82,7 @@ impl<'a> Draft<'a> {
         self.files.push(Entry {
             name: name.to_owned(),
             bytes: bytes.len() as u64,
-            crc32c: crc32c::crc32c(bytes),
+            crc32c: crc_fast::crc32_iscsi(bytes),
         });
         Ok(())
     }

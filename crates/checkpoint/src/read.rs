@@ -156,7 +156,7 @@ impl Checkpoint {
     fn content(&self, entry: &Entry) -> Result<Vec<u8>, CheckpointError> {
         let path = self.path.join(&entry.name);
         let bytes = fs::read(&path).map_err(CheckpointError::io("read", &path))?;
-        if bytes.len() as u64 != entry.bytes || crc32c::crc32c(&bytes) != entry.crc32c {
+        if bytes.len() as u64 != entry.bytes || crc_fast::crc32_iscsi(&bytes) != entry.crc32c {
             return Err(self.damaged(format!("{} has changed since it was written", entry.name)));
         }
         Ok(bytes)

@@ -205,9 +205,9 @@ fn nan_in_tail(frame: &mut [u8]) {
         return;
     }
     frame[length - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    let payload = crc32c::crc32c(&frame[HEADER..]);
+    let payload = crc_fast::crc32_iscsi(&frame[HEADER..]);
     frame[56..60].copy_from_slice(&payload.to_le_bytes());
-    let header = crc32c::crc32c(&frame[..60]);
+    let header = crc_fast::crc32_iscsi(&frame[..60]);
     frame[60..64].copy_from_slice(&header.to_le_bytes());
 }
 

@@ -1,5 +1,6 @@
 //! Frames whose bodies are written, or read, by other code than this crate's: on a GPU.
 
+use crate::checksum;
 use crate::compressor::Compressor;
 use crate::encode::{EncodeError, check_tail};
 use crate::header::Header;
@@ -51,7 +52,7 @@ impl Compressor {
         for (bytes, v) in tail_bytes.as_chunks_mut::<4>().0.iter_mut().zip(tail) {
             *bytes = v.to_le_bytes();
         }
-        header.payload_checksum = crc32c::crc32c(payload);
+        header.payload_checksum = checksum::crc32c(payload);
         header_bytes.copy_from_slice(&header.to_bytes());
         Ok(())
     }

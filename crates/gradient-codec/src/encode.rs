@@ -1,10 +1,12 @@
 //! From a vector to a frame.
 
+mod pipeline;
+
 use crate::checksum;
 use crate::compressor::{Compressor, Operator};
 use crate::header::Header;
 use crate::kernels::Kernels;
-use crate::layout::{BLOCK, HEADER_BYTES, LANES, SEGMENT, Segment};
+use crate::layout::{BLOCK, HEADER_BYTES, LANES, ROWS, SEGMENT, Segment};
 use crate::partial;
 use crate::quantizer::{Coding, MessageId, Quantizer, Scale};
 use crate::random::Keys;
@@ -135,7 +137,7 @@ pub(crate) fn encode_with(
                 *bytes = x[*i].to_le_bytes();
             }
             sparse::write_indices(&indices, compressor.index_bits(), index_bytes);
-            crc32c::crc32c(body)
+            checksum::crc32c(body)
         }
         Operator::RandK { entries } => {
             refuse_not_finite(kernels, x)?;
@@ -149,13 +151,13 @@ pub(crate) fn encode_with(
                 }
                 *bytes = value.to_le_bytes();
             }
-            crc32c::crc32c(body)
+            checksum::crc32c(body)
         }
     };
     for (bytes, v) in tail_bytes.as_chunks_mut::<4>().0.iter_mut().zip(tail) {
         *bytes = v.to_le_bytes();
     }
-    header.payload_checksum = crc32c::crc32c_append(body_checksum, tail_bytes);
+    header.payload_checksum = checksum::append(body_checksum, tail_bytes);
     header_bytes.copy_from_slice(&header.to_bytes());
     Ok(())
 }
@@ -263,6 +265,7 @@ impl Quantize {
     fn body(&self, x: &[f32], body: &mut [u8]) -> Result<u32, EncodeError> {
         let per_task = checksum::segments_per_task(x.len());
         let segment_bytes = Segment::new(&self.quantizer, SEGMENT).bytes();
+        let fused = self.fused(body.len());
         let pieces = body
             .par_chunks_mut(per_task * segment_bytes)
             .zip(x.par_chunks(per_task * SEGMENT))
@@ -270,10 +273,13 @@ impl Quantize {
             .map(|(task, (bytes, x))| {
                 let mut crc = 0;
                 let first = task * per_task;
+                if let Some(fused) = &fused {
+                    return Ok((fused.segments(first * SEGMENT, x, bytes)?, bytes.len()));
+                }
                 let segments = bytes.chunks_mut(segment_bytes).zip(x.chunks(SEGMENT));
                 for (index, (bytes, x)) in segments.enumerate() {
                     self.segment((first + index) * SEGMENT, x, bytes)?;
-                    crc = crc32c::crc32c_append(crc, bytes);
+                    crc = checksum::append(crc, bytes);
                 }
                 Ok((crc, bytes.len()))
             })
@@ -316,17 +322,25 @@ impl Quantize {
             if !rest.is_empty()
                 && let Some(bytes) = blocks.next()
             {
-                let mut packed = [0; 4 * LANES * 16];
-                let packed = &mut packed[..segment.block_bytes()];
-                if step != 0.0 {
-                    self.codes(factor, block, &partial::spread(rest), &mut y);
-                    partial::clear_padding(&mut y, rest.len());
-                    self.kernels.pack(self.quantizer.bits(), &y, packed);
-                }
-                partial::gather_words(packed, segment.partial_lanes, bytes);
+                self.partial_block(step, block, rest, bytes);
             }
         }
         Ok(())
+    }
+
+    /// Writes the last block of a frame, which is not full.
+    fn partial_block(&self, step: f32, block: u64, x: &[f32], bytes: &mut [u8]) {
+        let mut y = [0u32; BLOCK];
+        let mut packed = [0; 4 * LANES * 16];
+        let bits = self.quantizer.bits();
+        let packed = &mut packed[..4 * LANES * usize::from(bits)];
+        if step != 0.0 {
+            let factor = self.quantizer.fixed_point_factor(step);
+            self.codes(factor, block, &partial::spread(x), &mut y);
+            partial::clear_padding(&mut y, x.len());
+            self.kernels.pack(bits, &y, packed);
+        }
+        partial::gather_words(packed, x.len().div_ceil(ROWS), bytes);
     }
 
     /// The codes of one block, counted through the frame: the top bits of each `y`.
@@ -357,6 +371,16 @@ pub(crate) fn step_of_bucket(
         Scale::BucketMean => kernels.sum_abs(x) / x.len() as f64,
         _ => kernels.sum_squares(x).sqrt(),
     };
+    step_of_scale(quantizer, scale, start, x)
+}
+
+/// The step of a bucket from its scale, refusing what is not finite. `start` is its first coordinate.
+fn step_of_scale(
+    quantizer: &Quantizer,
+    scale: f64,
+    start: usize,
+    x: &[f32],
+) -> Result<f32, EncodeError> {
     if !scale.is_finite() {
         return Err(not_finite(x, start));
     }
@@ -384,7 +408,7 @@ fn encode_f32(kernels: &'static Kernels, x: &[f32], body: &mut [u8]) -> Result<u
                 for (bytes, v) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(x) {
                     *bytes = v.to_le_bytes();
                 }
-                crc = crc32c::crc32c_append(crc, bytes);
+                crc = checksum::append(crc, bytes);
             }
             Ok((crc, bytes.len()))
         })

@@ -21,6 +21,7 @@
 //! | 56 | u32 | CRC32C of everything after the header |
 //! | 60 | u32 | CRC32C of bytes 0..60 |
 
+use crate::checksum;
 use crate::compressor::{Compressor, Operator};
 use crate::layout::{HEADER_BYTES, LOG2_SEGMENT};
 use crate::quantizer::{Coding, Generator, Scale};
@@ -119,7 +120,7 @@ impl Header {
         put(48, &self.step.to_le_bytes());
         put(52, &self.entries.to_le_bytes());
         put(56, &self.payload_checksum.to_le_bytes());
-        let checksum = crc32c::crc32c(&bytes[..60]);
+        let checksum = checksum::crc32c(&bytes[..60]);
         bytes[60..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
@@ -150,7 +151,7 @@ impl Header {
             entries: u32_at(52),
             payload_checksum: u32_at(56),
         };
-        (header, crc32c::crc32c(&bytes[..60]) == u32_at(60))
+        (header, checksum::crc32c(&bytes[..60]) == u32_at(60))
     }
 }
 

@@ -13,6 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::checksum;
 use crate::compressor::{Compressor, Operator};
 use crate::encode::{EncodeError, amplified, checked_lengths};
 use crate::header::Header;
@@ -257,7 +258,7 @@ pub fn encode_with(
     for (t, v) in tail.iter().enumerate() {
         body[end + 4 * t..end + 4 * t + 4].copy_from_slice(&v.to_le_bytes());
     }
-    header.payload_checksum = crc32c::crc32c(body);
+    header.payload_checksum = checksum::crc32c(body);
     bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
     Ok(bytes)
 }

@@ -32,7 +32,7 @@ impl Blocks<'_> {
                 let (mut crc, mut contents) = (0, Ok(()));
                 for (i, segment) in bytes.chunks(segment_bytes).enumerate() {
                     let start = (task * per_task + i) * SEGMENT;
-                    crc = crc32c::crc32c_append(crc, segment);
+                    crc = checksum::append(crc, segment);
                     contents = contents.and_then(|()| self.check_segment(kernels, start, segment));
                 }
                 (crc, bytes.len(), contents)

@@ -8,6 +8,7 @@ mod error;
 
 pub use error::FrameError;
 
+use crate::checksum;
 use crate::compressor::{Compressor, Operator};
 use crate::header::Header;
 use crate::kernels::Kernels;
@@ -110,9 +111,9 @@ impl<'a> Frame<'a> {
         };
         let (checksum, contents) = match &frame.body {
             Body::Blocks(blocks) => blocks.scan(kernels),
-            Body::Entries(entries) => (crc32c::crc32c(body), entries.check(kernels)),
+            Body::Entries(entries) => (checksum::crc32c(body), entries.check(kernels)),
         };
-        if crc32c::crc32c_append(checksum, tail) != header.payload_checksum {
+        if checksum::append(checksum, tail) != header.payload_checksum {
             return Err(FrameError::PayloadChecksum);
         }
         check::header_step(header.step, &compressor)?;

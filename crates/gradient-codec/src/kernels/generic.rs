@@ -5,15 +5,6 @@
 use crate::layout::{BLOCK, LANES};
 use crate::random::{Keys, ars, philox};
 
-/// Repeats the body for `$r` = 0..32 as a constant, so that every shift below is a constant too.
-macro_rules! for_each_row {
-    ($r:ident => $body:block) => {
-        for_each_row!(@ $r $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24
-            25 26 27 28 29 30 31)
-    };
-    (@ $r:ident $body:block $($i:literal)*) => { $({ const $r: usize = $i; $body })* };
-}
-
 /// Bits of the largest magnitude: at least `0x7f80_0000` exactly if some coordinate is not finite.
 #[inline(always)]
 pub fn max_abs_bits(x: &[f32]) -> u32 {
@@ -22,7 +13,7 @@ pub fn max_abs_bits(x: &[f32]) -> u32 {
 }
 
 /// Partial sums of [`sum`].
-const PARTIALS: usize = 32;
+pub const PARTIALS: usize = 32;
 
 /// Sum of `f(x)` in f64, in a fixed order: coordinate i joins partial sum i mod 32, and the
 /// partial sums are added pairwise (p and p + 16, then p and p + 8, ...).
@@ -38,6 +29,12 @@ fn sum(x: &[f32], f: impl Fn(f32) -> f64) -> f64 {
     for (sum, v) in partial.iter_mut().zip(rest) {
         *sum += f(*v);
     }
+    total(partial)
+}
+
+/// The partial sums of [`sum`] added up.
+#[inline(always)]
+pub fn total(mut partial: [f64; PARTIALS]) -> f64 {
     let mut width = PARTIALS / 2;
     while width > 0 {
         for p in 0..width {
@@ -56,6 +53,15 @@ pub fn sum_squares(x: &[f32]) -> f64 {
         #[inline(always)]
         |v| f64::from(v) * f64::from(v),
     )
+}
+
+/// Adds the squares of `x` to the partial sums of [`sum`].
+pub fn add_squares(x: &[f32], partial: &mut [f64; PARTIALS]) {
+    for row in x.chunks(PARTIALS) {
+        for (sum, v) in partial.iter_mut().zip(row) {
+            *sum += f64::from(*v) * f64::from(*v);
+        }
+    }
 }
 
 /// Sum of magnitudes, in the order of [`sum`].

@@ -4,9 +4,23 @@
 //! [`Kernels::best`] and [`Kernels::all`], after the CPU was asked: that is the invariant behind
 //! every `unsafe` here.
 
+/// Repeats the body for `$r` = 0..32 as a constant, so that every shift below is a constant too.
+macro_rules! for_each_row {
+    ($r:ident => $body:block) => {
+        for_each_row!(@ $r $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24
+            25 26 27 28 29 30 31)
+    };
+    (@ $r:ident $body:block $($i:literal)*) => { $({ const $r: usize = $i; $body })* };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod fused;
 mod generic;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+pub(crate) use fused::{Ahead, Fused, Run, Statistic};
 
 use crate::layout::BLOCK;
 use crate::quantizer::Generator;
@@ -38,11 +52,12 @@ pub(crate) struct Kernels {
     accumulate: [Accumulate; 16],
     lowest: [Lowest; 16],
     accumulate_f32: Accumulate,
+    fused: Option<Fused>,
 }
 
 /// Compiles the generic loops under the given attributes and collects them in a table.
 macro_rules! kernels {
-    ($table:ident, $name:literal, $rounds:expr, $fill_philox:path, $fill_ars:path $(, #[$feature:meta])?) => {
+    ($table:ident, $name:literal, $rounds:expr, $fill_philox:path, $fill_ars:path, $fused:expr $(, #[$feature:meta])?) => {
         static $table: Kernels = {
             use generic as g;
             $(#[$feature])?
@@ -99,6 +114,7 @@ macro_rules! kernels {
                 accumulate: kernels!(@widths accumulate, accumulate_signs),
                 lowest: kernels!(@widths lowest, g::lowest_sign),
                 accumulate_f32,
+                fused: $fused,
             }
         };
     };
@@ -115,7 +131,8 @@ kernels!(
     "portable",
     cfg!(target_arch = "aarch64"),
     generic::fill_philox,
-    generic::fill_ars
+    generic::fill_ars,
+    None
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
@@ -124,6 +141,7 @@ kernels!(
     true,
     x86::fill_philox_avx2,
     x86::fill_ars_aes,
+    None,
     #[target_feature(enable = "avx2,bmi2,aes")]
 );
 #[cfg(target_arch = "x86_64")]
@@ -133,6 +151,7 @@ kernels!(
     true,
     x86::fill_philox_avx512,
     x86::fill_ars_vaes,
+    Some(Fused::AVX512),
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi2,aes,vaes")]
 );
 
@@ -167,6 +186,11 @@ impl Kernels {
         self.name
     }
 
+    /// The loop that does everything at once, where there is one.
+    pub fn fused(&self) -> Option<&Fused> {
+        self.fused.as_ref()
+    }
+
     /// See [`generic::max_abs_bits`].
     pub fn max_abs_bits(&self, x: &[f32]) -> u32 {
         // SAFETY: this CPU has the table's instruction set; so for every call below.
@@ -181,6 +205,12 @@ impl Kernels {
 
     /// See [`generic::sum_squares`].
     pub fn sum_squares(&self, x: &[f32]) -> f64 {
+        if let Some(fused) = &self.fused {
+            // The same sums with prefetches: this is the first of a global norm's two passes.
+            let mut sums = Ahead::ZERO;
+            fused.gather(Statistic::Squares, x, &mut sums);
+            return sums.sum_squares();
+        }
         // SAFETY: as in `max_abs_bits`.
         unsafe { (self.sum_squares)(x) }
     }

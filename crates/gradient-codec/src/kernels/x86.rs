@@ -8,6 +8,52 @@ use crate::layout::{BLOCK, LANES};
 use crate::random::{Keys, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL};
 use std::arch::x86_64::*;
 
+/// Asks the L2 cache for memory ahead of a block-wise walk through coordinates: `row` 0..32 of the
+/// block at `block` asks for one line of the 32 KB after the present ones.
+///
+/// Lines of eight pages take turns: the hardware prefetches within pages, so that eight of its
+/// streams are busy instead of one, which is worth a third of the speed of memory. (`_mm_prefetch` would not do:
+/// the compiler gathers those of an unrolled block behind the block, where they all wait for each
+/// other.)
+#[inline(always)]
+pub fn prefetch(block: *const f32, row: usize) {
+    const PAGE: usize = 4096;
+    let block = block.cast::<u8>();
+    let at = block.addr() % (8 * PAGE);
+    let lines = block
+        .wrapping_sub(at)
+        .wrapping_add(8 * PAGE + at / (4 * BLOCK) * (4 * BLOCK / 8));
+    let line = lines.wrapping_add(PAGE * (row % 8) + 64 * (row / 8));
+    // SAFETY: a prefetch changes nothing that a program can see, whatever the address.
+    unsafe {
+        std::arch::asm!("prefetcht1 [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+}
+
+/// Copies bytes with stores that go around the cache.
+#[target_feature(enable = "avx")]
+pub fn stream(from: &[u8], to: &mut [u8]) {
+    assert!(from.len() == to.len());
+    // Whole cache lines, so that none is read to be filled up.
+    let head = to.as_ptr().align_offset(64).min(to.len());
+    let lines = (to.len() - head) / 64;
+    let (first, rest) = to.split_at_mut(head);
+    let (middle, last) = rest.split_at_mut(64 * lines);
+    first.copy_from_slice(&from[..head]);
+    last.copy_from_slice(&from[head + 64 * lines..]);
+    let from = &from[head..head + 64 * lines];
+    for (to, from) in middle.chunks_exact_mut(64).zip(from.chunks_exact(64)) {
+        // SAFETY: 64 bytes each, and `to` is a multiple of 64.
+        unsafe {
+            let (a, b) = (from.as_ptr().cast(), to.as_mut_ptr().cast::<__m256i>());
+            _mm256_stream_si256(b, _mm256_loadu_si256(a));
+            _mm256_stream_si256(b.add(1), _mm256_loadu_si256(a.add(1)));
+        }
+    }
+    // Such stores are not ordered with the others, by which threads hand the bytes on.
+    _mm_sfence();
+}
+
 /// As [`super::generic::fill_ars`], one AES block an instruction.
 #[target_feature(enable = "avx2,aes")]
 pub fn fill_ars_aes(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {

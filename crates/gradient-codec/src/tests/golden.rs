@@ -3,9 +3,9 @@
 //! or of the reproducibility contract.
 
 use super::ID;
+use crate::checksum::crc32c;
 use crate::layout::{BLOCK, SEGMENT};
 use crate::{Compressor, Generator, OneBitScale, Preset, Quantizer, Scale, random, reference};
-use crc32c::crc32c;
 use std::fmt::Write;
 
 /// ||x|| = 13, s = 7, every uniform 1/2: levels (2, -2, 0, 6), Q = 13/7 levels, and the exact

@@ -2,6 +2,7 @@
 //! allocation for a length that somebody claims.
 
 use super::{COMPRESSORS, ID, compressors, expected, vector};
+use crate::checksum;
 use crate::header::Header;
 use crate::layout::{HEADER_BYTES, SEGMENT};
 use crate::{
@@ -35,9 +36,9 @@ fn frame(compressor: &Compressor) -> Vec<u8> {
 
 /// Makes both checksums hold again after tampering.
 fn reseal(bytes: &mut [u8]) {
-    let payload = crc32c::crc32c(&bytes[HEADER_BYTES..]);
+    let payload = checksum::crc32c(&bytes[HEADER_BYTES..]);
     bytes[56..60].copy_from_slice(&payload.to_le_bytes());
-    let header = crc32c::crc32c(&bytes[..60]);
+    let header = checksum::crc32c(&bytes[..60]);
     bytes[60..64].copy_from_slice(&header.to_le_bytes());
 }
 

@@ -1,0 +1,166 @@
+//! The hot path of encoding: a bucket is quantized while the scale of the next one is taken, so
+//! that every coordinate crosses memory once.
+
+use super::{EncodeError, Quantize, step_of_scale};
+use crate::checksum;
+use crate::kernels::{Ahead, Fused, Run, Statistic};
+use crate::layout::{BLOCK, SEGMENT, Segment};
+use crate::quantizer::{Coding, Generator, Scale};
+
+/// Writes bodies of blocks with a fused loop.
+pub(super) struct Pipeline<'a> {
+    quantize: &'a Quantize,
+    fused: &'static Fused,
+    statistic: Statistic,
+    /// Whether segments are finished in the cache and then written around it.
+    streams: bool,
+}
+
+/// Bodies of this many bytes and more are written around the cache: they would not stay there.
+/// Tests do so with small ones, too.
+const STREAMED: usize = if cfg!(test) { 1 << 16 } else { 16 << 20 };
+
+impl Quantize {
+    /// The fused loop, where this CPU has one for this quantizer.
+    pub(super) fn fused(&self, body_bytes: usize) -> Option<Pipeline<'_>> {
+        let quantizer = &self.quantizer;
+        if quantizer.coding() != Coding::Uniform || quantizer.generator() != Generator::Ars {
+            return None;
+        }
+        let statistic = match quantizer.scale() {
+            Scale::BucketMax => Statistic::Largest,
+            Scale::BucketL2 => Statistic::Squares,
+            _ => Statistic::None,
+        };
+        let fused = self.kernels.fused()?;
+        Some(Pipeline {
+            quantize: self,
+            fused,
+            statistic,
+            streams: body_bytes >= STREAMED,
+        })
+    }
+}
+
+impl Pipeline<'_> {
+    /// Writes consecutive segments, of which `x` starts at coordinate `start`; returns their
+    /// checksum.
+    pub(super) fn segments(
+        &self,
+        start: usize,
+        x: &[f32],
+        bytes: &mut [u8],
+    ) -> Result<u32, EncodeError> {
+        let quantizer = &self.quantize.quantizer;
+        let segment_bytes = Segment::new(quantizer, SEGMENT).bytes();
+        let bucket = quantizer.bucket().map_or(SEGMENT, |b| b as usize);
+        let mut ahead = Ahead::ZERO;
+        self.fused
+            .gather(self.statistic, &x[..x.len().min(bucket)], &mut ahead);
+        let mut crc = 0;
+        let mut scratch = vec![0; if self.streams { segment_bytes } else { 0 }];
+        for (i, bytes) in bytes.chunks_mut(segment_bytes).enumerate() {
+            let (start, x) = (start + i * SEGMENT, &x[i * SEGMENT..]);
+            if self.streams {
+                let scratch = &mut scratch[..bytes.len()];
+                self.segment(start, x, &mut ahead, scratch)?;
+                crc = checksum::append(crc, scratch);
+                self.fused.stream(scratch, bytes);
+            } else {
+                self.segment(start, x, &mut ahead, bytes)?;
+                crc = checksum::append(crc, bytes);
+            }
+        }
+        Ok(crc)
+    }
+
+    /// Writes the segment that begins at coordinate `start`; `x` is it and what follows. `ahead` holds
+    /// the statistic of its first bucket, and afterwards that of the next segment's.
+    fn segment(
+        &self,
+        start: usize,
+        x: &[f32],
+        ahead: &mut Ahead,
+        bytes: &mut [u8],
+    ) -> Result<(), EncodeError> {
+        let quantizer = &self.quantize.quantizer;
+        let coordinates = x.len().min(SEGMENT);
+        let segment = Segment::new(quantizer, coordinates);
+        let (step_bytes, mut bytes) = bytes.split_at_mut(segment.step_bytes);
+        step_bytes[4 * segment.steps..].fill(0);
+        let bucket = quantizer.bucket().map_or(SEGMENT, |b| b as usize);
+        for at in (0..coordinates).step_by(bucket) {
+            let (now, later) = x[at..].split_at(bucket.min(x.len() - at));
+            let next = &later[..later.len().min(bucket)];
+            let step = if self.statistic == Statistic::None {
+                self.quantize.step
+            } else {
+                let scale = ahead.scale(self.statistic);
+                let step = step_of_scale(quantizer, scale, start + at, now)?;
+                let sent = (step * self.quantize.shrinkage).to_le_bytes();
+                step_bytes[4 * (at / bucket)..][..4].copy_from_slice(&sent);
+                *ahead = Ahead::ZERO;
+                step
+            };
+            let (full, rest) = now.split_at(now.len() - now.len() % BLOCK);
+            let full_bytes = full.len() / BLOCK * segment.block_bytes();
+            let (codes, after) = bytes.split_at_mut(full_bytes);
+            self.blocks(step, start + at, full, next, ahead, codes);
+            bytes = after;
+            if !rest.is_empty() {
+                let block = (start + at + full.len()) / BLOCK;
+                self.quantize.partial_block(step, block as u64, rest, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the codes of the full blocks `x`, from coordinate `start` on, and gathers the statistic
+    /// of `next`.
+    fn blocks(
+        &self,
+        step: f32,
+        start: usize,
+        x: &[f32],
+        next: &[f32],
+        ahead: &mut Ahead,
+        codes: &mut [u8],
+    ) {
+        if step == 0.0 {
+            codes.fill(0);
+            return self.fused.gather(self.statistic, next, ahead);
+        }
+        let quantizer = &self.quantize.quantizer;
+        let block_bytes = codes.len() / (x.len() / BLOCK).max(1);
+        // The last buckets of a task may be followed by less than they have.
+        let shared = match self.statistic {
+            Statistic::None => 0,
+            _ => next.len().min(x.len()) / BLOCK,
+        };
+        let parts = [(0..shared, Some(next)), (shared..x.len() / BLOCK, None)];
+        for (blocks, next) in parts {
+            if blocks.is_empty() {
+                continue;
+            }
+            let part = BLOCK * blocks.start..BLOCK * blocks.end;
+            let run = Run {
+                keys: &self.quantize.keys,
+                block: (start / BLOCK + blocks.start) as u64,
+                factor: quantizer.fixed_point_factor(step),
+                limit: quantizer.fixed_point_limit(),
+                offset: 0,
+            };
+            let codes = &mut codes[block_bytes * blocks.start..block_bytes * blocks.end];
+            let x = &x[part.clone()];
+            // Without anything ahead the loop takes the statistic of `x` once more, for nothing.
+            let mut unused = Ahead::ZERO;
+            let next = match next {
+                Some(next) => (&next[part], &mut *ahead),
+                None => (x, &mut unused),
+            };
+            self.fused
+                .encode(quantizer.bits(), self.statistic, &run, x, next, codes);
+        }
+        ahead.add(self.statistic, &next[BLOCK * shared..]);
+    }
+}

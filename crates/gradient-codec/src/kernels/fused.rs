@@ -1,0 +1,150 @@
+//! The interface of the fused encoders: codes of one run of blocks, and beside them the statistic
+//! from which the next bucket's scale is taken.
+
+use super::generic::{self, PARTIALS};
+use crate::layout::BLOCK;
+use crate::random::Keys;
+
+/// What a run of blocks is quantized with; random bits are ARS.
+pub(crate) struct Run<'a> {
+    pub keys: &'a Keys,
+    /// The first block, counted through the frame.
+    pub block: u64,
+    /// `2^(32-bits) / step`.
+    pub factor: f32,
+    /// The outermost level in fixed point.
+    pub limit: f32,
+    /// Added to every level in fixed point.
+    pub offset: i32,
+}
+
+/// What is gathered from the coordinates that come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Statistic {
+    /// Nothing; levels are clamped, because the scale is not one that bounds them.
+    None = 0,
+    /// The largest magnitude.
+    Largest = 1,
+    /// The sum of squares.
+    Squares = 2,
+}
+
+/// Partial statistics of a bucket.
+#[derive(Clone)]
+#[repr(align(64))]
+pub(crate) struct Ahead {
+    /// Bits of the largest magnitudes, by coordinate modulo 16.
+    pub largest: [u32; 16],
+    /// Partial sums, by coordinate modulo 32.
+    pub squares: [f64; PARTIALS],
+}
+
+impl Ahead {
+    pub const ZERO: Self = Self {
+        largest: [0; 16],
+        squares: [0.0; PARTIALS],
+    };
+
+    /// Adds coordinates that begin at a multiple of 32 from the bucket's start.
+    pub fn add(&mut self, statistic: Statistic, x: &[f32]) {
+        match statistic {
+            Statistic::None => {}
+            Statistic::Largest => {
+                let largest = generic::max_abs_bits(x);
+                self.largest[0] = self.largest[0].max(largest);
+            }
+            Statistic::Squares => generic::add_squares(x, &mut self.squares),
+        }
+    }
+
+    /// The sum of squares, in the order of [`generic::sum_squares`].
+    pub fn sum_squares(&self) -> f64 {
+        generic::total(self.squares)
+    }
+
+    /// The largest magnitude or the l2 norm; not finite exactly if some coordinate is not.
+    pub fn scale(&self, statistic: Statistic) -> f64 {
+        match statistic {
+            Statistic::None => 0.0,
+            Statistic::Largest => {
+                let largest = self.largest.iter().fold(0, |max, v| max.max(*v));
+                f64::from(f32::from_bits(largest))
+            }
+            Statistic::Squares => self.sum_squares().sqrt(),
+        }
+    }
+}
+
+/// Codes of `x` (whole blocks) to `out` (64 bytes times the width for each), the same bytes as the
+/// separate loops, and the statistic of `ahead`, which is as long as `x`.
+type Encode = unsafe fn(&Run<'_>, &[f32], &[f32], &mut Ahead, &mut [u8]);
+
+/// The fused encoders of one instruction set, by [`Statistic`] and width - 1.
+pub(crate) struct Fused {
+    encode: [[Encode; 16]; 3],
+    gather: [unsafe fn(&[f32], &mut Ahead); 3],
+    stream: unsafe fn(&[u8], &mut [u8]),
+}
+
+macro_rules! widths {
+    ($encode:path, $statistic:expr) => {
+        widths!(@ $encode, $statistic, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    };
+    (@ $encode:path, $statistic:expr, $($bits:literal)*) => {
+        [$({
+            use $encode as encode;
+            encode::<$bits, { $statistic as u8 }>
+        }),*]
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Fused {
+    /// Needs AVX-512 with VBMI2 and VAES.
+    pub const AVX512: Self = Self {
+        encode: [
+            widths!(super::avx512::encode, Statistic::None),
+            widths!(super::avx512::encode, Statistic::Largest),
+            widths!(super::avx512::encode, Statistic::Squares),
+        ],
+        gather: [
+            super::avx512::gather::<{ Statistic::None as u8 }>,
+            super::avx512::gather::<{ Statistic::Largest as u8 }>,
+            super::avx512::gather::<{ Statistic::Squares as u8 }>,
+        ],
+        stream: super::x86::stream,
+    };
+}
+
+impl Fused {
+    /// See [`Encode`]; `bits` in 1..=16.
+    pub fn encode(
+        &self,
+        bits: u8,
+        statistic: Statistic,
+        run: &Run<'_>,
+        x: &[f32],
+        ahead: (&[f32], &mut Ahead),
+        out: &mut [u8],
+    ) {
+        let encode = self.encode[statistic as usize][usize::from(bits) - 1];
+        // SAFETY: this CPU has the instruction set, because a `Fused` is only handed out by
+        // `Kernels`.
+        unsafe { encode(run, x, ahead.0, ahead.1, out) }
+    }
+
+    /// Adds coordinates that begin at a multiple of 32 from the bucket's start.
+    pub fn gather(&self, statistic: Statistic, x: &[f32], to: &mut Ahead) {
+        let (full, rest) = x.split_at(x.len() - x.len() % BLOCK);
+        // SAFETY: as in `encode`.
+        unsafe { (self.gather[statistic as usize])(full, to) };
+        to.add(statistic, rest);
+    }
+
+    /// Copies bytes around the cache: for what nobody will read soon.
+    pub fn stream(&self, from: &[u8], to: &mut [u8]) {
+        // SAFETY: as in `encode`.
+        unsafe { (self.stream)(from, to) }
+    }
+}

@@ -202,6 +202,7 @@ fn measure(
         evaluate_every: Every::Never,
         evaluate_at_end: false,
         relative_error_every: 0,
+        distortion: Default::default(),
         empty_round: EmptyRound::Step,
         max_empty_rounds: 1,
         min_workers: 1,

@@ -1,6 +1,7 @@
 //! How a [`Master`] is put together: from nothing, or from a checkpoint.
 
 use crate::arrivals;
+use crate::distortion::PhiMonitor;
 use crate::downlink::Publisher;
 use crate::error::RunError;
 use crate::estimate::Estimate;
@@ -54,6 +55,7 @@ impl<'a> Master<'a> {
         let mut parameters = parts.learner.initial_parameters();
         let (mut first, mut empty_rounds) = (0, 0);
         let (mut monitor, mut plan_reason) = (None, "start".to_owned());
+        let mut phi_monitor = None;
         if let Some(resume) = &mut parts.resume {
             parameters = std::mem::take(&mut resume.parameters);
             let state = std::mem::take(&mut resume.optimizer);
@@ -61,6 +63,7 @@ impl<'a> Master<'a> {
             parts.plan = resume.state.plan.clone();
             (first, empty_rounds) = (resume.state.iterations, resume.state.empty_rounds);
             plan_reason.clone_from(&resume.state.plan_reason);
+            phi_monitor = resume.state.phi_monitor.take();
             monitor = resume.state.monitor.take();
             if let Some(monitor) = &mut monitor {
                 Monitor::set_rounds(monitor, parts.settings.iterations);
@@ -106,6 +109,7 @@ impl<'a> Master<'a> {
             offences: Offences::new(workers),
             norms: Norms::default(),
             monitor: monitor.or_else(|| arrivals::monitor(parts.settings, &parts.plan)),
+            phi_monitor: phi_monitor.or_else(|| settings.distortion.refresh.map(PhiMonitor::new)),
             plan: parts.plan,
             publisher,
             sequence: 0,

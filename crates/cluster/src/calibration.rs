@@ -153,6 +153,7 @@ impl Measuring<'_, '_> {
             injected_delay: delays.filter(|_| round.plan == 0).map_or(0.0, delay),
             deadline: self.calibration.limit,
             calibration: true,
+            measured: false,
         };
         self.transport.start(task, model)?;
         self.busy[worker] = Some(round.sequence);

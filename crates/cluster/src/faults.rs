@@ -247,6 +247,7 @@ mod tests {
             injected_delay: 0.0,
             deadline: 1.0,
             calibration: false,
+            measured: false,
         }
     }
 

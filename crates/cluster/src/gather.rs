@@ -142,6 +142,7 @@ impl Master<'_> {
                 injected_delay: if sleeps { timing.delays[i] } else { 0.0 },
                 deadline: timing.deadline,
                 calibration,
+                measured: !calibration && self.settings.distortion.measures(t),
             };
             self.transport.start(task, beta)?;
             self.roster.begin(i, self.sequence, started);

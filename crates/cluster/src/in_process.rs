@@ -131,6 +131,7 @@ impl InProcess {
             frame_bytes: frame.len() as u64,
             compute_seconds: timing.compute_seconds,
             encode_seconds: timing.encode_seconds,
+            quantization_error: timing.quantization_error,
         };
         if self.falls_silent(task.worker, Phase::Header, &injected) {
             self.pool.push(frame);

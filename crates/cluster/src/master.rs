@@ -8,6 +8,7 @@
 //! The division by n makes the step one on the average gradient, as in the authors' runs. The loop
 //! is the same over MPI and in process; only the [`Transport`] differs.
 
+use crate::distortion::PhiMonitor;
 use crate::downlink::{Model, Publisher};
 use crate::error::RunError;
 use crate::estimate::Estimate;
@@ -25,6 +26,7 @@ use gradient_code::Plan;
 use learner::optimizer::{clip_scale, gradient_norm};
 use learner::{Learner, LearnerError, Metric, Optimizer, learning_rate};
 use run_log::IterationRow;
+use std::collections::BTreeMap;
 use std::time::Instant;
 use straggler::Monitor;
 
@@ -59,6 +61,9 @@ pub struct Belief {
     /// p_i as estimated from who answered, strictly between 0 and 1; of the dead it means nothing.
     /// `None` while nothing speaks against what the first plan was made with.
     pub probabilities: Option<Vec<f64>>,
+    /// phi(z) by width as the workers measured it on their messages, all above 0; empty while nothing
+    /// speaks against what the first plan was made with.
+    pub phi: BTreeMap<u8, f64>,
 }
 
 impl Belief {
@@ -138,6 +143,8 @@ pub struct Master<'a> {
     pub(crate) planned_with_lost: usize,
     /// Holds arrivals against the plan.
     pub(crate) monitor: Option<Monitor>,
+    /// Holds the workers' quantization error against the plan.
+    pub(crate) phi_monitor: Option<PhiMonitor>,
     /// Whether a worker reported a gradient that is not finite in this round.
     pub(crate) not_finite: bool,
     pub(crate) exact: Vec<f32>,
@@ -218,8 +225,9 @@ impl Master<'_> {
 
         self.count_empty(t, row.deadline)?;
         let drift = self.watch(&round, &row); // whether p_i are still those of the plan
-        if self.replan_due || drift.is_some() {
-            self.replan(t + 1, drift.as_ref())?;
+        let phi = self.watch_phi(t, &row); // and their quantization error
+        if self.replan_due || drift.is_some() || phi.is_some() {
+            self.replan(t + 1, drift.as_ref(), phi.as_ref())?;
         }
         let moved = self.transport.traffic();
         row.bits_up = 8 * (moved.up - traffic.up);

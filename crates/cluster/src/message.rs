@@ -29,6 +29,8 @@ pub struct Task {
     pub deadline: f64,
     /// Only times are learnt: the frame will be dropped, and nothing of the task is remembered.
     pub calibration: bool,
+    /// The worker is to say how far its message is from what it encoded ([`Header::quantization_error`]).
+    pub measured: bool,
 }
 
 /// What the master tells a worker's rank.
@@ -154,14 +156,17 @@ pub struct Header {
     pub compute_seconds: f64,
     /// Seconds of quantizing and packing.
     pub encode_seconds: f64,
+    /// `||Q(x) - x||^2 / ||x||^2` of the frame, where the task asks for it and x is not zero.
+    pub quantization_error: Option<f64>,
 }
 
 impl Header {
-    /// Whether its times can be: finite and not negative.
+    /// Whether its numbers can be: finite and not negative.
     pub(crate) fn is_plausible(&self) -> bool {
         [self.compute_seconds, self.encode_seconds]
-            .iter()
-            .all(|seconds| seconds.is_finite() && *seconds >= 0.0)
+            .into_iter()
+            .chain(self.quantization_error)
+            .all(|number| number.is_finite() && number >= 0.0)
     }
 }
 
@@ -216,6 +221,7 @@ mod tests {
             injected_delay: -1.5e300,
             deadline: f64::MAX,
             calibration: true,
+            measured: true,
         };
         let order = Order::Compute {
             task,
@@ -233,6 +239,7 @@ mod tests {
             frame_bytes: u64::MAX,
             compute_seconds: f64::MIN_POSITIVE,
             encode_seconds: -0.0,
+            quantization_error: Some(f64::MAX),
         };
         let failure = Report::Failure {
             header,

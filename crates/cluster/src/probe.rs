@@ -83,6 +83,7 @@ pub fn probe(parts: ProbeParts<'_>) -> Result<Probe, RunError> {
         error_feedback: None,
         downlink: Downlink::F32,
         relative_error_every: 0,
+        distortion: Default::default(),
         // What is measured is the scheme.
         limits: Limits {
             refuse: 0.0,

@@ -93,13 +93,19 @@ impl Master<'_> {
             }
         }
         if !header.is_plausible() {
-            let said = "its header says times that cannot be".to_owned();
+            let said = "its header says numbers that cannot be".to_owned();
             self.refuse(worker, round.iteration, said);
             if header.status == Status::Ready {
                 self.transport.verdict(&header, false)?;
             }
             self.roster.release(worker);
             return Ok(());
+        }
+        if let Some(error) = header.quantization_error
+            && of_this_round
+            && state.is_some()
+        {
+            row.per_worker.quantization_error[worker] = error;
         }
         match header.status {
             Status::Ready => {}

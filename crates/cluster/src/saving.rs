@@ -119,7 +119,7 @@ impl Master<'_> {
                 "before the checkpoint worker {} was lost; this job plans with everybody again",
                 lost.join(", ")
             ));
-            self.replan(self.first, None)?;
+            self.replan(self.first, None, None)?;
         }
         Ok(())
     }
@@ -223,6 +223,7 @@ impl Master<'_> {
             norms: self.norms.clone(),
             times: self.clockwork.times(),
             monitor: self.monitor.clone(),
+            phi_monitor: self.phi_monitor.clone(),
             optimizer: optimizer.kind,
             optimizer_steps: optimizer.step,
             shadow_iteration: self.publisher.published(),

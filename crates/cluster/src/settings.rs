@@ -1,5 +1,6 @@
 //! How a run is conducted: everything the master's loop needs beside the plan, as plain values.
 
+use crate::distortion::Distortion;
 use crate::downlink::Downlink;
 use crate::memory::{ErrorFeedback, OnStraggling};
 use crate::norms::Limits;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub evaluate_at_end: bool,
     /// Compare the decoded gradient with the exact one every so many iterations; 0 never does.
     pub relative_error_every: u64,
+    /// When workers measure the quantization error of their messages, and whether plans follow it.
+    pub distortion: Distortion,
     /// What a round that nobody answered does.
     pub empty_round: EmptyRound,
     /// Give up after so many empty rounds in a row.

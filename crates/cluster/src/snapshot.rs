@@ -13,6 +13,7 @@
 //! generator has a state to keep: with the same logical workers the resumed run takes the very steps
 //! that the uninterrupted one would have taken, on any number of ranks.
 
+use crate::distortion::PhiMonitor;
 use crate::memory::Memory;
 use crate::norms::Norms;
 use crate::offences::Offences;
@@ -61,6 +62,10 @@ pub struct MasterState {
     /// Who arrived lately, and what is believed of the workers since; `None` where nobody watches.
     #[serde(default)]
     pub monitor: Option<straggler::Monitor>,
+    /// The quantization error of the latest messages, and what is believed of it since; `None` where plans
+    /// do not follow it.
+    #[serde(default)]
+    pub phi_monitor: Option<PhiMonitor>,
     /// `sgd`, `adam` or `adamw`.
     pub optimizer: String,
     /// Steps the optimizer has taken.

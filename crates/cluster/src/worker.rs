@@ -1,6 +1,7 @@
 //! One worker's task, the same on every transport: the coded gradient, quantized and packed.
 
 use crate::blocks;
+use crate::distortion;
 use crate::faults::{FaultKind, Faults, Phase};
 use crate::guard::guarded;
 use crate::memory::{ErrorFeedback, Memory, SharedMemories};
@@ -33,13 +34,15 @@ pub struct Engine {
 /// Builds a worker's model and data anew.
 pub type Rebuild = Box<dyn FnMut() -> Result<Box<dyn Learner>, String> + Send>;
 
-/// What a task cost.
+/// What a task cost, in time and in precision.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timing {
     /// Seconds of forward and backward passes.
     pub compute_seconds: f64,
     /// Seconds of quantizing and packing.
     pub encode_seconds: f64,
+    /// [`crate::Header::quantization_error`]. Measuring it is in neither of the times.
+    pub quantization_error: Option<f64>,
 }
 
 /// Why there is no frame.
@@ -296,22 +299,28 @@ impl Engine {
             memories.lock().add(task.worker, task.iteration, message);
         }
         compressor.encode(&id, message, &self.tail, frame)?;
+        let expected = Expected {
+            iteration: task.iteration,
+            worker: task.worker,
+            compressor,
+            tail: self.tail.len(),
+        };
         if let Some(memories) = memories {
-            let expected = Expected {
-                iteration: task.iteration,
-                worker: task.worker,
-                compressor,
-                tail: self.tail.len(),
-            };
             memories
                 .lock()
                 .sent(task.worker, task.iteration, message, |rest| {
                     Frame::parse(frame, &expected).map(|frame| frame.accumulate(-1.0, rest))
                 })?;
         }
+        let encode_seconds = computed.elapsed().as_secs_f64();
+        let quantization_error = match task.measured && !task.calibration {
+            true => distortion::of_message(frame, &expected, message)?,
+            false => None,
+        };
         Ok(Timing {
             compute_seconds: (computed - started).as_secs_f64(),
-            encode_seconds: computed.elapsed().as_secs_f64(),
+            encode_seconds,
+            quantization_error,
         })
     }
 }

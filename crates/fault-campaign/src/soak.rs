@@ -287,6 +287,7 @@ fn settings(rounds: u64, deadline: f64) -> Settings {
         evaluate_every: Every::Never,
         evaluate_at_end: false,
         relative_error_every: 0,
+        distortion: Default::default(),
         empty_round: EmptyRound::Step,
         max_empty_rounds: u64::MAX,
         min_workers: 1,

@@ -44,6 +44,10 @@ pub struct Prediction {
     /// Whether `E[ghat] = g` for all gradients: unbiased messages, and eq 12, checked on the code itself.
     /// For weights chosen per round, whether the scheme has a proof.
     pub unbiased: bool,
+    /// `phi(z_i)` as the plan was made with it, not scaled by `eta`; 0 for idle workers. Empty in plans of
+    /// versions that did not record it.
+    #[serde(default, with = "crate::extended::list")]
+    pub phi: Vec<f64>,
 }
 
 /// How far a coefficient of the expected estimate may be from 1 by rounding alone.
@@ -142,6 +146,16 @@ impl Prediction {
                 (1.0 - w.straggle_probability) * f64::from(w.bits)
             }),
             unbiased,
+            phi: workers
+                .iter()
+                .map(|worker| {
+                    if worker.is_idle() {
+                        0.0
+                    } else {
+                        phi(worker.bits)
+                    }
+                })
+                .collect(),
         })
     }
 }

@@ -135,6 +135,7 @@ per_worker_columns! {
     seconds_compute: f64 = f64::NAN, "s", "time the worker computed its coded gradient";
     seconds_encode: f64 = f64::NAN, "s", "time the worker quantized and packed";
     seconds_wire: f64 = f64::NAN, "s", "time from the master's request for the worker's frame to the frame's last byte";
+    quantization_error: f64 = f64::NAN, "1", "norm(Q(x) - x)^2 / norm(x)^2 of the worker's message, where sampled";
     bits: i64 = 0, "bit", "bits received from the worker";
     refused: i64 = 0, "1", "messages of the worker that were refused";
     loss: f64 = f64::NAN, "1", "mean minibatch loss over the worker's partitions";

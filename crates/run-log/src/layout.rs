@@ -114,44 +114,8 @@ pub(crate) fn create(file: &File, info: &RunInfo, date_created: &str) -> H5Resul
     let worker = fixed(file, "worker", &numbers, "1", "worker")?;
     make_scale(&worker, "worker")?;
 
-    let mut iteration = None;
-    for column in SCALAR_COLUMNS {
-        let dataset = match column.read {
-            Read::Integer(_) => growing(file, column.name, 0i64)?,
-            _ => growing(file, column.name, f64::NAN)?,
-        };
-        describe(&dataset, column.units, column.long_name)?;
-        match &iteration {
-            None => {
-                make_scale(&dataset, column.name)?;
-                iteration = Some(dataset);
-            }
-            Some(scale) => attach_scale(&dataset, scale, 0)?,
-        }
-    }
-    let per_worker = file.create_group("per_worker")?;
-    for column in PER_WORKER_COLUMNS {
-        let shape = (0.., info.workers);
-        let chunk = (chunk_rows(info.workers), info.workers.max(1));
-        let dataset = match column.read {
-            Read::IntegerPerWorker(_) => per_worker
-                .new_dataset::<i64>()
-                .chunk(chunk)
-                .shape(shape)
-                .create(column.name)?,
-            _ => per_worker
-                .new_dataset::<f64>()
-                .fill_value(f64::NAN)
-                .chunk(chunk)
-                .shape(shape)
-                .create(column.name)?,
-        };
-        describe(&dataset, column.units, column.long_name)?;
-        if let Some(scale) = &iteration {
-            attach_scale(&dataset, scale, 0)?;
-        }
-        attach_scale(&dataset, &worker, 1)?;
-    }
+    file.create_group("per_worker")?;
+    add_missing_columns(file)?;
 
     let evaluation = file.create_group("evaluation")?;
     // The dimension is not called "iteration": a group's dimension must not hide its parent's.
@@ -193,6 +157,56 @@ pub(crate) fn create(file: &File, info: &RunInfo, date_created: &str) -> H5Resul
     ] {
         describe(&dataset, units, long_name)?;
         attach_scale(&dataset, &segment, 0)?;
+    }
+    Ok(())
+}
+
+/// Makes the columns that the file does not have: all of them in a new one, those of later versions in an
+/// older one, where the rows there are get what stands for no measurement.
+pub(crate) fn add_missing_columns(file: &File) -> H5Result<()> {
+    for column in SCALAR_COLUMNS {
+        if file.link_exists(column.name) {
+            continue;
+        }
+        let dataset = match column.read {
+            Read::Integer(_) => growing(file, column.name, 0i64)?,
+            _ => growing(file, column.name, f64::NAN)?,
+        };
+        describe(&dataset, column.units, column.long_name)?;
+        // The first is the dimension scale of the others.
+        match file.dataset(SCALAR_COLUMNS[0].name)? {
+            _ if column.name == SCALAR_COLUMNS[0].name => make_scale(&dataset, column.name)?,
+            scale => {
+                dataset.resize((scale.size(),))?;
+                attach_scale(&dataset, &scale, 0)?;
+            }
+        }
+    }
+    let (per_worker, worker) = (file.group("per_worker")?, file.dataset("worker")?);
+    let (iteration, workers) = (file.dataset(SCALAR_COLUMNS[0].name)?, worker.size());
+    for column in PER_WORKER_COLUMNS {
+        if per_worker.link_exists(column.name) {
+            continue;
+        }
+        let shape = (0.., workers);
+        let chunk = (chunk_rows(workers), workers.max(1));
+        let dataset = match column.read {
+            Read::IntegerPerWorker(_) => per_worker
+                .new_dataset::<i64>()
+                .chunk(chunk)
+                .shape(shape)
+                .create(column.name)?,
+            _ => per_worker
+                .new_dataset::<f64>()
+                .fill_value(f64::NAN)
+                .chunk(chunk)
+                .shape(shape)
+                .create(column.name)?,
+        };
+        describe(&dataset, column.units, column.long_name)?;
+        dataset.resize((iteration.size(), workers))?;
+        attach_scale(&dataset, &iteration, 0)?;
+        attach_scale(&dataset, &worker, 1)?;
     }
     Ok(())
 }
@@ -342,6 +356,7 @@ pub(crate) fn last_iteration(file: &File) -> H5Result<Option<u64>> {
 
 /// Drops everything from iteration `keep_before` on: rows, evaluations of later models, later plans.
 pub(crate) fn truncate(file: &File, keep_before: u64) -> H5Result<()> {
+    add_missing_columns(file)?;
     let iterations = file.dataset("iteration")?.read_raw::<i64>()?;
     let rows = iterations.partition_point(|&iteration| (iteration as u64) < keep_before);
     for column in SCALAR_COLUMNS {

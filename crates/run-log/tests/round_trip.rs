@@ -482,3 +482,43 @@ fn the_documentation_lists_every_column() {
         }
     }
 }
+
+/// A log of an earlier version lacks the columns that came later: a resumed run adds them.
+#[test]
+fn the_columns_of_later_versions_are_added_on_resuming() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.h5");
+    let mut log = RunLog::create(&path, &info()).unwrap();
+    (0..5).for_each(|t| log.push(row(t)).unwrap());
+    log.finish().unwrap();
+    let file = hdf5::File::open_rw(&path).unwrap();
+    file.unlink("seconds_virtual").unwrap();
+    file.unlink("foreign").unwrap();
+    let per_worker = file.group("per_worker").unwrap();
+    per_worker.unlink("quantization_error").unwrap();
+    drop((per_worker, file));
+    let old = RunReader::open(&path).unwrap();
+    assert!(old.per_worker("quantization_error").is_err());
+    drop(old);
+    let mut log = RunLog::resume(&path, 4, WORKERS, &Segment::default()).unwrap();
+    let mut next = row(4);
+    next.foreign = 3;
+    next.seconds_virtual = 1.5;
+    next.per_worker.quantization_error = vec![0.25, f64::NAN, 0.5];
+    log.push(next).unwrap();
+    log.finish().unwrap();
+    let run = RunReader::open(&path).unwrap();
+    assert_eq!(run.series("foreign").unwrap(), [0.0, 0.0, 0.0, 0.0, 3.0]);
+    let seconds = run.series("seconds_virtual").unwrap();
+    assert!(seconds[..4].iter().all(|s| s.is_nan()) && seconds[4] == 1.5);
+    let errors = run.per_worker("quantization_error").unwrap();
+    assert!(
+        errors
+            .rows()
+            .into_iter()
+            .take(4)
+            .flatten()
+            .all(|e| e.is_nan())
+    );
+    assert_eq!((errors[[4, 0]], errors[[4, 2]]), (0.25, 0.5));
+}

@@ -113,6 +113,7 @@ fn run(
         frame_bytes: frame.len() as u64,
         compute_seconds: slowness * timing.compute_seconds,
         encode_seconds: timing.encode_seconds,
+        quantization_error: timing.quantization_error,
     };
     if status == Status::Ready {
         injected.spoil_header(&mut header);

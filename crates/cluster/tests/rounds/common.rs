@@ -53,7 +53,9 @@ pub fn plan_for(dead: &[usize]) -> Plan {
 pub fn plan_believing(belief: &Belief) -> Plan {
     let planned = delays().straggle_probabilities(TAU);
     let p = belief.probabilities.as_ref().unwrap_or(&planned);
-    plan_of(&preset(), 60, &belief.lost(), p)
+    let planned = |bits: u8| preset().phi(bits, 20);
+    let phi = |bits: u8| belief.phi.get(&bits).copied().unwrap_or(planned(bits));
+    plan_of(&preset(), 60, &belief.lost(), p, &phi)
 }
 
 /// A plan of `total_bits` bits a coordinate for the widths of `preset`.
@@ -63,15 +65,21 @@ pub fn plan_with(preset: &Preset, total_bits: u64, dead: &[usize]) -> Plan {
         total_bits,
         dead,
         &delays().straggle_probabilities(TAU),
+        &|bits| preset.phi(bits, 20),
     )
 }
 
-fn plan_of(preset: &Preset, total_bits: u64, dead: &[usize], p: &[f64]) -> Plan {
-    let phi = |bits: u8| preset.phi(bits, 20);
+fn plan_of(
+    preset: &Preset,
+    total_bits: u64,
+    dead: &[usize],
+    p: &[f64],
+    phi: &dyn Fn(u8) -> f64,
+) -> Plan {
     let setting = Setting {
         partitions: WORKERS,
         straggle_probabilities: p,
-        phi: &phi,
+        phi,
         scaling: Scaling::Factor(1.0),
         by_width: None,
         compressor_unbiased: preset.unbiased(),
@@ -145,6 +153,7 @@ pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
         evaluate_every: Every::Never,
         evaluate_at_end: true,
         relative_error_every: 0,
+        distortion: Default::default(),
         empty_round: EmptyRound::Step,
         max_empty_rounds: 50,
         replan: None,

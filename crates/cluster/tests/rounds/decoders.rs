@@ -74,6 +74,7 @@ fn unquantized(straggling: Straggling, iterations: u64) -> Settings {
     Settings {
         preset: Preset::F32,
         relative_error_every: 1,
+        distortion: Default::default(),
         ..settings(straggling, iterations)
     }
 }

@@ -59,7 +59,7 @@ fn what_a_worker_gets_wrong_once_is_refused_once() {
             "failed to allocate memory",
         ),
         (FaultKind::Nan, Phase::Compute, "is not finite"),
-        (FaultKind::Nan, Phase::Header, "times that cannot be"),
+        (FaultKind::Nan, Phase::Header, "numbers that cannot be"),
         (FaultKind::Nan, Phase::Payload, "tail value"),
         (FaultKind::Corrupt, Phase::Compute, "use a message of size"),
         (

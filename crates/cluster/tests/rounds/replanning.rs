@@ -3,8 +3,8 @@
 use crate::common::*;
 use checkpoint::Store;
 use cluster::{
-    Belief, Checkpoints, Every, InProcess, Master, Parts, Resume, Settings, Signals, Straggling,
-    Unit,
+    Belief, Checkpoints, Distortion, Every, InProcess, Master, Parts, RefreshRules, Resume,
+    Settings, Signals, Straggling, Unit,
 };
 use learner::{Learner, OptimizerConfig};
 use straggler::{DelayModel, Estimator, Rules, Slowdown};
@@ -186,42 +186,141 @@ fn a_resumed_run_replans_like_an_uninterrupted_one() {
     let (_, whole, expected) = run(&settings, &mut in_process());
     let drifted = whole.plans[1].0;
     for stop in [CHANGE + 1, drifted - 1, drifted + 1, drifted + 30] {
-        let scratch = tempfile::tempdir().expect("a directory");
-        let checkpoints = Checkpoints {
-            store: Store::new(scratch.path().join("checkpoints"), 2),
-            every: Every::Never,
-            config: String::new(),
+        resumes_alike(&settings, stop, &whole, &expected);
+    }
+}
+
+/// A run that is stopped after `stop` iterations and resumed ends and replans like `whole`.
+#[track_caller]
+fn resumes_alike(settings: &Settings, stop: u64, whole: &Record, expected: &[f32]) {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let checkpoints = Checkpoints {
+        store: Store::new(scratch.path().join("checkpoints"), 2),
+        every: Every::Never,
+        config: String::new(),
+    };
+    let part = |resume: Option<Resume>, stop_after| {
+        let kept = Kept {
+            checkpoints: Some(checkpoints.clone()),
+            resume,
+            stop_after,
+            ..Kept::default()
         };
-        let part = |resume: Option<Resume>, stop_after| {
-            let kept = Kept {
-                checkpoints: Some(checkpoints.clone()),
-                resume,
-                stop_after,
-                ..Kept::default()
-            };
-            let plain = OptimizerConfig::default();
-            let mut transport = in_process();
-            run_kept(
-                &mut problem(),
-                &settings,
-                &mut transport,
-                plan_for(&[]),
-                plain,
-                kept,
-            )
-            .expect("a master")
+        let plain = OptimizerConfig::default();
+        let mut transport = in_process();
+        run_kept(
+            &mut problem(),
+            settings,
+            &mut transport,
+            plan_for(&[]),
+            plain,
+            kept,
+        )
+        .expect("a master")
+    };
+    let (_, before, _) = part(None, Some(stop));
+    let newest = checkpoints.store.newest().expect("whole").expect("there");
+    let resume = Resume::load(newest, problem().dimension(), WORKERS).expect("it fits");
+    let (_, after, parameters) = part(Some(resume), None);
+    assert_eq!(parameters, expected, "stopped after {stop}");
+    let starts = |record: &Record| -> Vec<(u64, String)> {
+        let starts = record.plans.iter().map(|(start, _)| *start);
+        starts.zip(record.reasons.clone()).collect()
+    };
+    let mut joined = starts(&before);
+    joined.extend(starts(&after).into_iter().skip(1)); // the first is the plan in force
+    assert_eq!(joined, starts(whole), "stopped after {stop}");
+}
+
+/// Workers measure every fifth message, and plans follow.
+fn measuring() -> Settings {
+    Settings {
+        distortion: Distortion {
+            every: 5,
+            refresh: Some(RefreshRules {
+                tolerance: 0.25,
+                window: 32,
+                pause: 20,
+            }),
+        },
+        ..settings(erase(), 120)
+    }
+}
+
+/// The plan was made with the closed form, which is a bound that real messages keep well away from.
+#[test]
+fn plans_follow_the_measured_quantization_error() {
+    let (outcome, record, parameters) = run(&measuring(), &mut in_process());
+    outcome.expect("a complete run");
+    for row in &record.rows {
+        let answered = row.per_worker.loss.iter().map(|loss| loss.is_finite());
+        let measured = row.per_worker.quantization_error.iter();
+        for (error, answered) in measured.zip(answered) {
+            let due = answered && row.iteration % 5 == 0;
+            assert_eq!(error.is_finite(), due, "iteration {}", row.iteration);
+        }
+    }
+    let (from, plan) = &record.plans[1];
+    let reason = &record.reasons[1];
+    assert!(reason.starts_with("the quantization error at "), "{reason}");
+    assert!(reason.contains(" messages)"), "{reason}");
+    // What the new plan was made with is the mean of what had been measured.
+    let first = &record.plans[0].1;
+    let mut known = 0;
+    for bits in first.workers.iter().map(|worker| worker.bits) {
+        let before = record.rows.iter().filter(|row| row.iteration < *from);
+        let errors = before.flat_map(|row| {
+            let workers = first.workers.iter().zip(&row.per_worker.quantization_error);
+            workers.filter(|(worker, error)| worker.bits == bits && error.is_finite())
+        });
+        let errors: Vec<f64> = errors.map(|(_, error)| *error).collect();
+        let Some(i) = plan.workers.iter().position(|worker| worker.bits == bits) else {
+            continue;
         };
-        let (_, before, _) = part(None, Some(stop));
-        let newest = checkpoints.store.newest().expect("whole").expect("there");
-        let resume = Resume::load(newest, problem().dimension(), WORKERS).expect("it fits");
-        let (_, after, parameters) = part(Some(resume), None);
-        assert_eq!(parameters, expected, "stopped after {stop}");
-        let starts = |record: &Record| -> Vec<(u64, String)> {
-            let starts = record.plans.iter().map(|(start, _)| *start);
-            starts.zip(record.reasons.clone()).collect()
-        };
-        let mut joined = starts(&before);
-        joined.extend(starts(&after).into_iter().skip(1)); // the first is the plan in force
-        assert_eq!(joined, starts(&whole), "stopped after {stop}");
+        if (cluster::LEAST_MESSAGES..=32).contains(&errors.len()) {
+            let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+            assert!(
+                (plan.prediction.phi[i] / mean - 1.0).abs() < 1e-9,
+                "{bits} bits"
+            );
+            known += 1;
+        }
+    }
+    assert!(known > 0);
+    let (_, again, same) = run(&measuring(), &mut in_process());
+    assert_eq!((again.reasons, same), (record.reasons, parameters));
+}
+
+/// Looking on changes nothing, and costs nothing where nobody looks.
+#[test]
+fn measuring_alone_changes_nothing() {
+    let looking = Settings {
+        distortion: Distortion {
+            every: 1,
+            refresh: None,
+        },
+        ..settings(erase(), 60)
+    };
+    let (_, watched, parameters) = run(&looking, &mut in_process());
+    let (_, unwatched, expected) = run(&settings(erase(), 60), &mut in_process());
+    assert_eq!(parameters, expected);
+    let bits = |record: &Record| record.rows.iter().map(|row| row.bits_up).sum::<u64>();
+    assert_eq!(bits(&watched), bits(&unwatched));
+    assert_eq!(watched.plans.len(), 1);
+    let finite = |record: &Record| {
+        let rows = record.rows.iter();
+        rows.flat_map(|row| row.per_worker.quantization_error.clone())
+            .any(f64::is_finite)
+    };
+    assert!(finite(&watched) && !finite(&unwatched));
+}
+
+#[test]
+fn a_resumed_run_believes_what_was_measured_before() {
+    let settings = measuring();
+    let (_, whole, expected) = run(&settings, &mut in_process());
+    let refreshed = whole.plans[1].0;
+    for stop in [refreshed - 1, refreshed, refreshed + 7] {
+        resumes_alike(&settings, stop, &whole, &expected);
     }
 }

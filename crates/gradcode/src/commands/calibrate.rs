@@ -218,6 +218,7 @@ fn uniform(workers: usize, partitions: usize, load: usize, bits: u8) -> Plan {
             bits_per_coordinate_offered: f64::from(bits) * workers as f64,
             bits_per_coordinate_expected: f64::from(bits) * workers as f64,
             unbiased: false,
+            phi: Vec::new(),
         },
     }
 }

@@ -279,7 +279,21 @@ fn replan(config: &Config, merged: &Merged) -> Checked {
         "replan.window",
         replan.window >= 1,
         "needs at least 1 round",
-    )
+    )?;
+    require(
+        merged,
+        "replan.phi_tolerance",
+        non_negative(replan.phi_tolerance),
+        "must be a number, at least 0",
+    )?;
+    if replan.on_phi && config.quantizes() && config.codec.phi_every == 0 {
+        return Err(merged.conflict(
+            "replan.on_phi",
+            "codec.phi_every",
+            "plans can follow the quantization error only if it is measured, every codec.phi_every > 0 iterations",
+        ));
+    }
+    Ok(())
 }
 
 fn places(config: &Config, merged: &Merged) -> Checked {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cluster::{ErrorFeedback, Fault, FaultKind, Faults, OnStraggling, Phase};
+use cluster::{
+    Distortion, ErrorFeedback, Fault, FaultKind, Faults, OnStraggling, Phase, RefreshRules,
+};
 use gradient_codec::{BucketNorm, OneBitScale, Preset};
 use learner::optimizer::{AdamConfig, DecayGroups, OptimizerError};
 use learner::{Description, Optimizer, OptimizerConfig, ScheduleShape};
@@ -14,6 +16,9 @@ use super::values::{
     CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, Estimator, Feedback, Inject,
     InjectedFault, InjectedPhase, Injection, OnDrift, OptimizerKind, Rates, Schedule, TraceOrder,
 };
+
+/// Latest messages of a width that its measured phi is the mean of.
+const PHI_WINDOW: usize = 32;
 
 impl Config {
     /// The compressor family of all workers.
@@ -178,6 +183,21 @@ impl Config {
                 Estimator::ShiftedExponential => straggler::Estimator::ShiftedExponential,
             },
         })
+    }
+
+    /// When workers measure their quantization error, and whether plans follow it.
+    pub fn distortion(&self) -> Distortion {
+        Distortion {
+            every: match self.quantizes() {
+                true => self.codec.phi_every,
+                false => 0,
+            },
+            refresh: self.replan.on_phi.then_some(RefreshRules {
+                tolerance: self.replan.phi_tolerance,
+                window: PHI_WINDOW,
+                pause: self.replan.pause,
+            }),
+        }
     }
 
     /// Whether real stragglers are held against a deadline of `[deadline]`, and not the planned one.

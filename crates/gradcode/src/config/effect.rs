@@ -216,6 +216,21 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             "nothing to quantize".into(),
         ),
         (
+            "codec.phi_every",
+            !quantizes,
+            "nothing to quantize".into(),
+        ),
+        (
+            "replan.on_phi",
+            !quantizes,
+            "nothing to quantize".into(),
+        ),
+        (
+            "replan.phi_tolerance",
+            !config.replan.on_phi,
+            "replan.on_phi = false".into(),
+        ),
+        (
             "optimizer.momentum",
             config.optimizer.kind != OptimizerKind::Sgd,
             format!("optimizer.kind = \"{}\"", config.optimizer.kind),
@@ -268,7 +283,9 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
     }));
     because.extend(DRIFT_KEYS.map(|key| {
         let unwatched = "replan.on_drift = \"never\"".to_owned();
-        (key, config.replan.on_drift == OnDrift::Never, unwatched)
+        let pauses = key == "replan.pause" && config.replan.on_phi;
+        let unread = config.replan.on_drift == OnDrift::Never && !pauses;
+        (key, unread, unwatched)
     }));
     let options = scheme.scheme().options();
     because.extend(SCHEME_OPTIONS.iter().map(|(key, option)| {

@@ -114,7 +114,7 @@ section! {
     /// `[codec]`: the compressor.
     CodecLayer at "codec" {
         preset: CodecPreset, norm: CodecNorm, bucket: u32, group: u32, scale: CodecNorm, entries: u64,
-        error_feedback: Feedback, shrink: bool,
+        error_feedback: Feedback, shrink: bool, phi_every: u64,
     }
 }
 section! {
@@ -168,6 +168,7 @@ section! {
     /// `[replan]`: when a plan is made anew because workers have changed.
     ReplanLayer at "replan" {
         on_drift: OnDrift, false_alarms: f64, tolerance: f64, window: usize, pause: u64, estimator: Estimator,
+        on_phi: bool, phi_tolerance: f64,
     }
 }
 section! {

@@ -5,7 +5,7 @@
 //! caret; then they are merged, remembering who set what ([`source`], [`origin`]); then the whole
 //! is checked and typed ([`resolve`], [`settings`]). An experiment file may also be a study of many
 //! ([`document`], [`study`]). `convert`, `learning` and [`planning`] turn it into what the other crates take,
-//! and [`lateness`] says who is late how often.
+//! [`lateness`] says who is late how often, and [`phi`] how large quantization errors are.
 //!
 //! Paths in a configuration are relative to the working directory.
 
@@ -18,6 +18,7 @@ pub mod lateness;
 pub mod layer;
 mod learning;
 pub mod origin;
+pub mod phi;
 pub mod planning;
 mod render;
 pub mod resolve;

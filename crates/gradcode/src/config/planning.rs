@@ -4,11 +4,12 @@ use cluster::Belief;
 use gradient_code::{
     Budget, DeadlineChoice, PASSTHROUGH_BITS, Plan, PlanError, SchemeConfig, Setting,
 };
-use gradient_codec::{Preset, Widths};
+use gradient_codec::Widths;
 use straggler::DelayModel;
 
 use super::error::ConfigError;
 use super::lateness::{self, Lateness};
+use super::phi::Phi;
 use super::settings::{Architecture, Config};
 use super::values::{PlannedDeadline, Scaling};
 
@@ -28,16 +29,14 @@ pub struct PlanInputs {
     pub straggle_probabilities: Vec<f64>,
     /// p_i by the width of messages, where sending them counts.
     pub lateness: Option<Lateness>,
-    /// The quantizers, whose closed-form phi the design uses.
-    pub preset: Preset,
+    /// The quantizers' phi by width.
+    pub phi: Phi,
     /// Coordinates of a message: l, or a block of it.
     pub message_len: usize,
     /// The scheme and its options.
     pub scheme: SchemeConfig,
     /// Whether messages are unbiased.
     pub unbiased: bool,
-    /// Whether unbiased messages are shrunk by 1 + phi.
-    pub shrunk: bool,
     /// Bits.
     pub budget: Budget,
     /// Eta.
@@ -66,11 +65,14 @@ impl PlanInputs {
             choice: None,
             straggle_probabilities: Vec::new(),
             lateness: None,
-            preset: config.preset(),
+            phi: Phi::new(
+                config.preset(),
+                message_len,
+                config.codec.shrink && config.preset().unbiased(),
+            ),
             message_len,
             scheme: config.scheme.options.clone(),
             unbiased: config.sends_unbiased(),
-            shrunk: config.codec.shrink && config.preset().unbiased(),
             budget: budget(config, message_len),
             scaling: match config.budget.scaling {
                 Scaling::Fixed(eta) => gradient_code::Scaling::Factor(eta),
@@ -125,7 +127,8 @@ impl PlanInputs {
     /// # Errors
     /// As [`gradient_code::replan_without`].
     pub fn plan_without(&self, dead: &[usize]) -> Result<Plan, PlanError> {
-        self.plan_with(dead, &self.straggle_probabilities, self.lateness.as_ref())
+        let (p, late) = (&self.straggle_probabilities, self.lateness.as_ref());
+        self.plan_with(dead, p, late, &|bits| self.phi.at(bits))
     }
 
     /// The plan for what a run has learnt of its workers.
@@ -133,11 +136,14 @@ impl PlanInputs {
     /// # Errors
     /// As [`gradient_code::replan_without`].
     pub fn replan(&self, belief: &Belief) -> Result<Plan, PlanError> {
-        match belief.probabilities.as_deref() {
+        let corrected = self.phi.corrected(&belief.phi);
+        let phi = |bits: u8| corrected.get(&bits).copied().unwrap_or(0.0);
+        let (p, late) = match belief.probabilities.as_deref() {
             // What was observed holds for the widths that were in use, and is taken as it is.
-            Some(learnt) => self.plan_with(&belief.lost(), learnt, None),
-            None => self.plan_without(&belief.lost()),
-        }
+            Some(learnt) => (learnt, None),
+            None => (&*self.straggle_probabilities, self.lateness.as_ref()),
+        };
+        self.plan_with(&belief.lost(), p, late, &phi)
     }
 
     fn plan_with(
@@ -145,18 +151,14 @@ impl PlanInputs {
         dead: &[usize],
         probabilities: &[f64],
         lateness: Option<&Lateness>,
+        phi: &dyn Fn(u8) -> f64,
     ) -> Result<Plan, PlanError> {
         let late = lateness
             .map(|lateness| move |worker: usize, bits: u8| lateness.probability(worker, bits));
-        let phi = |bits: u8| match self.preset.phi(bits, self.message_len) {
-            // Shrinking by 1 + phi leaves phi / (1 + phi).
-            phi if self.shrunk && phi > 0.0 => (1.0 + phi.recip()).recip(),
-            phi => phi,
-        };
         let setting = Setting {
             partitions: self.partitions,
             straggle_probabilities: probabilities,
-            phi: &phi,
+            phi,
             scaling: self.scaling,
             by_width: late.as_ref().map(|late| late as &dyn Fn(usize, u8) -> f64),
             compressor_unbiased: self.unbiased,

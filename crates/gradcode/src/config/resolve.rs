@@ -145,7 +145,7 @@ pub fn resolve(
         },
         compute: take!(merged, layer.compute, "compute" => Compute { device, threads }),
         replan: take!(merged, layer.replan, "replan" => Replan {
-            on_drift, false_alarms, tolerance, window, pause, estimator,
+            on_drift, false_alarms, tolerance, window, pause, estimator, on_phi, phi_tolerance,
         }),
         mpi: take!(merged, layer.mpi, "mpi" => Mpi {
             grants, startup_timeout_seconds, silence_timeout_seconds, master_timeout_seconds, goodbye_timeout_seconds,
@@ -341,7 +341,7 @@ fn codec(merged: &Merged, layer: &Layer) -> Result<Codec, ConfigError> {
         false => Feedback::None,
     };
     Ok(
-        take!(merged, section, "codec" => Codec { norm, bucket, group, scale, entries, shrink },
+        take!(merged, section, "codec" => Codec { norm, bucket, group, scale, entries, shrink, phi_every },
         preset: section.preset.or(own).unwrap_or(CodecPreset::QsgdBucketed),
         error_feedback: section.error_feedback.unwrap_or(remembers)),
     )

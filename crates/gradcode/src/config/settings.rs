@@ -262,6 +262,8 @@ pub struct Codec {
     pub error_feedback: Feedback,
     /// Shrink unbiased messages, so that error feedback stays stable.
     pub shrink: bool,
+    /// Iterations between measurements of the quantization error; 0 = never.
+    pub phi_every: u64,
 }
 
 /// `[optimizer]`
@@ -405,6 +407,10 @@ pub struct Replan {
     pub pause: u64,
     /// How p_i is estimated.
     pub estimator: Estimator,
+    /// Whether plans follow the measured quantization error.
+    pub on_phi: bool,
+    /// Relative change of phi that is none.
+    pub phi_tolerance: f64,
 }
 
 /// `[mpi]`

@@ -11,8 +11,8 @@ use checkpoint::{Checkpoint, CheckpointError, Store};
 use cluster::Resume;
 
 use super::directory::RunDirectory;
-use crate::config::Config;
 use crate::config::values::{Inject, Schedule};
+use crate::config::{Config, DEFAULT};
 use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE};
 
 /// `--resume`.
@@ -281,7 +281,14 @@ fn differences(config: &Config, before: &str) -> Result<Vec<Difference>, String>
         .to_toml()
         .parse()
         .map_err(|error: toml::de::Error| error.to_string())?;
-    let (before, now) = (flat(&before), flat(&now));
+    let default: toml::Table = DEFAULT
+        .parse()
+        .map_err(|error: toml::de::Error| error.to_string())?;
+    let (mut before, now) = (flat(&before), flat(&now));
+    // Keys that the checkpoint's version did not have yet.
+    for (key, value) in flat(&default) {
+        before.entry(key).or_insert(value);
+    }
     let mut keys: Vec<&String> = before.keys().chain(now.keys()).collect();
     keys.sort();
     keys.dedup();
@@ -294,6 +301,8 @@ fn differences(config: &Config, before: &str) -> Result<Vec<Difference>, String>
         };
         listed(FREE)
             || (real_time && listed(FREE_IN_REAL_TIME))
+            // Measured for the log alone.
+            || (key == "codec.phi_every" && !config.replan.on_phi)
             // A run can be made longer unless its learning rate aims at the end.
             || (key == "iterations" && !aims)
     };

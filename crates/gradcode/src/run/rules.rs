@@ -117,6 +117,7 @@ fn with(config: &Config, straggling: Straggling) -> Settings {
         evaluate_every: every(config.evaluation.every),
         evaluate_at_end: config.evaluation.at_end,
         relative_error_every: round.relative_error_every,
+        distortion: config.distortion(),
         empty_round: match round.empty_round {
             EmptyRoundValue::Step => EmptyRound::Step,
             EmptyRoundValue::Skip => EmptyRound::Skip,

@@ -32,7 +32,7 @@ const SERIES: &[&str] = &[
     "deadline",
 ];
 
-const PER_WORKER: &[&str] = &["late_iterations", "bits", "loss"];
+const PER_WORKER: &[&str] = &["late_iterations", "bits", "loss", "quantization_error"];
 
 impl Results {
     pub fn read(directory: &Path) -> Self {

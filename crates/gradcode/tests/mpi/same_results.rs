@@ -56,6 +56,24 @@ fn the_joint_scheme_with_momentum() {
     );
 }
 
+/// Plans that follow what the workers measure of their own messages.
+#[test]
+fn plans_of_the_measured_quantization_error() {
+    let rest = "[model]\nkind = \"least-squares\"\ndimension = 1300\n\
+         [budget]\nmean_bits = 3.0\n\
+         [codec]\nphi_every = 2\n\
+         [replan]\non_phi = true\npause = 4\n\
+         [optimizer]\nlearning_rate = 0.001\n";
+    let scratch = Scratch::new();
+    let results = same_everywhere(&scratch, &convex(rest), &[2, 3, 5]);
+    assert_eq!(results.counts(), (24, 3));
+    let log = run_log::RunReader::open(scratch.path("ranks-3")).expect("a log");
+    let plans = log.plans().expect("plans");
+    assert!(plans.len() > 1, "the closed form is far from true");
+    let reason = &plans[1].plan.reason;
+    assert!(reason.contains("quantization error"), "{reason}");
+}
+
 #[test]
 fn adam_with_two_tracks() {
     convex_is_the_same(

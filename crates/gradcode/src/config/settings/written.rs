@@ -51,6 +51,7 @@ impl Config {
                 entries: Some(self.codec.entries),
                 error_feedback: Some(self.codec.error_feedback),
                 shrink: Some(self.codec.shrink),
+                phi_every: Some(self.codec.phi_every),
             },
             optimizer: self.optimizer.to_layer(),
             downlink: DownlinkLayer {
@@ -110,6 +111,8 @@ impl Config {
                 window: Some(self.replan.window),
                 pause: Some(self.replan.pause),
                 estimator: Some(self.replan.estimator),
+                on_phi: Some(self.replan.on_phi),
+                phi_tolerance: Some(self.replan.phi_tolerance),
             },
             mpi: MpiLayer {
                 grants: Some(self.mpi.grants),

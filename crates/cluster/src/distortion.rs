@@ -109,7 +109,7 @@ impl fmt::Display for PhiDrift {
             let separator = if at == 0 { "" } else { "; " };
             write!(
                 f,
-                "{separator}the quantization error at {bits} bits is {:.4} +- {:.4} instead of {planned:.4} ({} messages)",
+                "{separator}the quantization error at {bits} bits is {:.2e} +- {:.0e} instead of {planned:.2e} ({} messages)",
                 now.phi, now.standard_error, now.messages
             )?;
         }
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(drift.changes.len(), 1);
         let text = drift.to_string();
         assert!(
-            text.contains("4 bits is 0.5000 +- 0.0041 instead of 1.0000 (4"),
+            text.contains("4 bits is 5.00e-1 +- 4e-3 instead of 1.00e0 (4"),
             "{text}"
         );
         assert_eq!(*monitor.believed(), BTreeMap::from([(4, 0.5)]));

@@ -2,7 +2,7 @@
 
 use super::FrameError;
 use crate::checksum;
-use crate::kernels::Kernels;
+use crate::kernels::{Codes, Kernels};
 use crate::layout::{BLOCK, LANES, SEGMENT, Segment};
 use crate::partial;
 use crate::quantizer::Quantizer;
@@ -94,12 +94,14 @@ impl Blocks<'_> {
         full
     }
 
-    /// Adds coordinates `tile` of the frame, inside one segment and from a block boundary.
+    /// Adds coordinates `tile` of the frame, inside one segment and from a block boundary. `ahead`: asks
+    /// for what follows in the accumulator, as one of the frames should.
     pub(super) fn accumulate_tile(
         &self,
         kernels: &'static Kernels,
         weight: f32,
         tile: Range<usize>,
+        ahead: bool,
         acc: &mut [f32],
     ) {
         if self.quantizer.is_f32() {
@@ -110,6 +112,27 @@ impl Blocks<'_> {
         let bytes = &self.body[start / SEGMENT * self.full_segment_bytes()..][..segment.bytes()];
         let bucket = self.quantizer.bucket().map_or(SEGMENT, |b| b as usize);
         let bits = self.quantizer.bits();
+        if let Some(fused) = kernels.fused() {
+            let whole = acc.len() / BLOCK;
+            let first = (tile.start - start) / BLOCK;
+            let header_step = [self.header_step.to_le_bytes()];
+            let codes = Codes {
+                blocks: &bytes[segment.block_range(first..first + whole)],
+                steps: match segment.steps {
+                    0 => &header_step,
+                    steps => &bytes.as_chunks().0[..steps],
+                },
+                first,
+                shift: (bucket / BLOCK).trailing_zeros(),
+            };
+            let (full, rest) = acc.split_at_mut(whole * BLOCK);
+            fused.accumulate(bits, &codes, weight, ahead, full);
+            if !rest.is_empty() {
+                let factor = weight * codes.step(whole);
+                self.accumulate_partial(kernels, &segment, bytes, factor, rest);
+            }
+            return;
+        }
         // Runs of blocks that share a step.
         let mut at = tile.start - start;
         let mut acc = acc;
@@ -129,13 +152,26 @@ impl Blocks<'_> {
             let blocks = segment.block_range(first..first + full.len() / BLOCK);
             kernels.accumulate(bits, &bytes[blocks], factor, full);
             if !rest.is_empty() {
-                let packed = self.spread_partial(&segment, bytes);
-                let mut block = partial::spread(rest);
-                kernels.accumulate(bits, &packed[..segment.block_bytes()], factor, &mut block);
-                partial::gather(&block, rest);
+                self.accumulate_partial(kernels, &segment, bytes, factor, rest);
             }
             acc = later;
             at += run;
         }
+    }
+
+    /// Adds the segment's partial block.
+    fn accumulate_partial(
+        &self,
+        kernels: &'static Kernels,
+        segment: &Segment,
+        bytes: &[u8],
+        factor: f32,
+        acc: &mut [f32],
+    ) {
+        let packed = self.spread_partial(segment, bytes);
+        let packed = &packed[..segment.block_bytes()];
+        let mut block = partial::spread(acc);
+        kernels.accumulate(self.quantizer.bits(), packed, factor, &mut block);
+        partial::gather(&block, acc);
     }
 }

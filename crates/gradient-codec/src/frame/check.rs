@@ -115,10 +115,9 @@ impl Blocks<'_> {
         if padding.iter().any(|b| *b != 0) {
             return Err(FrameError::StepPadding { index: start });
         }
-        let unused = -(1i32 << (bits - 1));
         let blocks = &bytes[segment.block_range(0..segment.blocks)];
-        if kernels.lowest(bits, blocks) == unused {
-            let is_bad = |block: &[u8]| kernels.lowest(bits, block) == unused;
+        if kernels.has_unused(bits, blocks) {
+            let is_bad = |block: &[u8]| kernels.has_unused(bits, block);
             let block = blocks.chunks(segment.block_bytes()).position(is_bad);
             let index = start + block.unwrap_or(0) * BLOCK;
             return Err(FrameError::UnusedCode { index });
@@ -126,7 +125,7 @@ impl Blocks<'_> {
         if segment.partial_lanes > 0 {
             let full = self.spread_partial(&segment, bytes);
             let packed = &full[..segment.block_bytes()];
-            if kernels.lowest(bits, packed) == unused {
+            if kernels.has_unused(bits, packed) {
                 let index = start + segment.blocks * BLOCK;
                 return Err(FrameError::UnusedCode { index });
             }

@@ -245,9 +245,11 @@ fn accumulate_tile(
     acc: &mut [f32],
 ) {
     let tile = start..start + acc.len();
-    for ((frame, weight), indices) in frames.iter().zip(indices) {
+    for (i, ((frame, weight), indices)) in frames.iter().zip(indices).enumerate() {
         match &frame.body {
-            Body::Blocks(blocks) => blocks.accumulate_tile(kernels, *weight, tile.clone(), acc),
+            Body::Blocks(blocks) => {
+                blocks.accumulate_tile(kernels, *weight, tile.clone(), i == 0, acc);
+            }
             Body::Entries(entries) => entries.accumulate(indices, *weight, tile.clone(), acc),
         }
     }

@@ -1,5 +1,5 @@
-//! The interface of the fused encoders: codes of one run of blocks, and beside them the statistic
-//! from which the next bucket's scale is taken.
+//! The interface of the hand-written loops. Encoding: codes of one run of blocks, and beside them the
+//! statistic from which the next bucket's scale is taken. Decoding: runs of blocks with their steps.
 
 use super::generic::{self, PARTIALS};
 use crate::layout::BLOCK;
@@ -80,23 +80,47 @@ impl Ahead {
 /// separate loops, and the statistic of `ahead`, which is as long as `x`.
 type Encode = unsafe fn(&Run<'_>, &[f32], &[f32], &mut Ahead, &mut [u8]);
 
-/// The fused encoders of one instruction set, by [`Statistic`] and width - 1.
+/// Full blocks of one segment and the steps of their buckets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Codes<'a> {
+    pub blocks: &'a [u8],
+    /// The steps of the segment's buckets, little-endian.
+    pub steps: &'a [[u8; 4]],
+    /// The first of the blocks, counted through the segment.
+    pub first: usize,
+    /// log2 of the blocks that share a step.
+    pub shift: u32,
+}
+
+impl Codes<'_> {
+    /// The step of block `i` of `blocks`.
+    #[inline(always)]
+    pub fn step(&self, i: usize) -> f32 {
+        f32::from_le_bytes(self.steps[(self.first + i) >> self.shift])
+    }
+}
+
+/// `acc += weight * step * code` over full blocks, as [`generic::accumulate`] bucket by bucket.
+type Accumulate = unsafe fn(&Codes<'_>, f32, &mut [f32]);
+
+/// The hand-written loops of one instruction set; encoders by [`Statistic`] and width - 1.
 pub(crate) struct Fused {
     encode: [[Encode; 16]; 3],
     gather: [unsafe fn(&[f32], &mut Ahead); 3],
     stream: unsafe fn(&[u8], &mut [u8]),
+    // Whether the accumulator is prefetched, width - 1.
+    accumulate: [[Accumulate; 16]; 2],
+    has_unused: [unsafe fn(&[u8]) -> bool; 16],
 }
 
+/// `f` for every width 1..=16, with what follows as its second parameter.
 macro_rules! widths {
-    ($encode:path, $statistic:expr) => {
-        widths!(@ $encode, $statistic, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
-    };
-    (@ $encode:path, $statistic:expr, $($bits:literal)*) => {
-        [$({
-            use $encode as encode;
-            encode::<$bits, { $statistic as u8 }>
-        }),*]
-    };
+    ($f:path $(, $parameter:expr)?) => {{
+        use $f as f;
+        widths!(@ f ($($parameter)?) 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    }};
+    (@ $f:ident () $($bits:literal)*) => { [$($f::<$bits>),*] };
+    (@ $f:ident $parameter:tt $($bits:literal)*) => { [$($f::<$bits, { $parameter }>),*] };
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -104,16 +128,21 @@ impl Fused {
     /// Needs AVX-512 with VBMI2 and VAES.
     pub const AVX512: Self = Self {
         encode: [
-            widths!(super::avx512::encode, Statistic::None),
-            widths!(super::avx512::encode, Statistic::Largest),
-            widths!(super::avx512::encode, Statistic::Squares),
+            widths!(super::avx512::encode::encode, Statistic::None as u8),
+            widths!(super::avx512::encode::encode, Statistic::Largest as u8),
+            widths!(super::avx512::encode::encode, Statistic::Squares as u8),
         ],
         gather: [
-            super::avx512::gather::<{ Statistic::None as u8 }>,
-            super::avx512::gather::<{ Statistic::Largest as u8 }>,
-            super::avx512::gather::<{ Statistic::Squares as u8 }>,
+            super::avx512::encode::gather::<{ Statistic::None as u8 }>,
+            super::avx512::encode::gather::<{ Statistic::Largest as u8 }>,
+            super::avx512::encode::gather::<{ Statistic::Squares as u8 }>,
         ],
         stream: super::x86::stream,
+        accumulate: [
+            widths!(super::avx512::decode::accumulate, false),
+            widths!(super::avx512::decode::accumulate, true),
+        ],
+        has_unused: widths!(super::avx512::decode::has_unused),
     };
 }
 
@@ -146,5 +175,26 @@ impl Fused {
     pub fn stream(&self, from: &[u8], to: &mut [u8]) {
         // SAFETY: as in `encode`.
         unsafe { (self.stream)(from, to) }
+    }
+
+    /// Adds blocks to `acc`, which is as many times 512 long; `ahead`: asks for what follows in `acc`,
+    /// too. `bits` in 1..=16.
+    pub fn accumulate(
+        &self,
+        bits: u8,
+        codes: &Codes<'_>,
+        weight: f32,
+        ahead: bool,
+        acc: &mut [f32],
+    ) {
+        let accumulate = self.accumulate[usize::from(ahead)][usize::from(bits) - 1];
+        // SAFETY: as in `encode`.
+        unsafe { accumulate(codes, weight, acc) }
+    }
+
+    /// Whether full blocks hold the code `-2^(bits-1)`; `bits` in 2..=16.
+    pub fn has_unused(&self, bits: u8, blocks: &[u8]) -> bool {
+        // SAFETY: as in `encode`.
+        unsafe { (self.has_unused[usize::from(bits) - 1])(blocks) }
     }
 }

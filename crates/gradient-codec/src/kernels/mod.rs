@@ -20,7 +20,7 @@ mod generic;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use fused::{Ahead, Fused, Run, Statistic};
+pub(crate) use fused::{Ahead, Codes, Fused, Run, Statistic};
 
 use crate::layout::BLOCK;
 use crate::quantizer::Generator;
@@ -186,7 +186,7 @@ impl Kernels {
         self.name
     }
 
-    /// The loop that does everything at once, where there is one.
+    /// The hand-written loops, where there are some.
     pub fn fused(&self) -> Option<&Fused> {
         self.fused.as_ref()
     }
@@ -275,9 +275,18 @@ impl Kernels {
     }
 
     /// See [`generic::lowest`]; `bits` in 1..=16.
-    pub fn lowest(&self, bits: u8, bytes: &[u8]) -> i32 {
+    fn lowest(&self, bits: u8, bytes: &[u8]) -> i32 {
         // SAFETY: as in `max_abs_bits`.
         unsafe { self.lowest[usize::from(bits) - 1](bytes) }
+    }
+
+    /// Whether full blocks hold the code `-2^(bits-1)`; never with one bit.
+    pub fn has_unused(&self, bits: u8, blocks: &[u8]) -> bool {
+        match &self.fused {
+            _ if bits == 1 => false,
+            Some(fused) => fused.has_unused(bits, blocks),
+            None => self.lowest(bits, blocks) == -(1 << (bits - 1)),
+        }
     }
 
     /// See [`generic::accumulate_f32`].

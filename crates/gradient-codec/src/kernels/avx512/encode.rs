@@ -1,7 +1,7 @@
-//! Encoding with AVX-512, VBMI2 and VAES: scale, random bits, rounding and packing in one loop.
+//! Encoding: scale, random bits, rounding and packing in one loop.
 
-use super::x86::prefetch;
-use super::{Ahead, Run, Statistic};
+use crate::kernels::x86::prefetch;
+use crate::kernels::{Ahead, Run, Statistic};
 use crate::layout::BLOCK;
 use std::arch::x86_64::*;
 
@@ -16,7 +16,7 @@ static ROW_COUNTERS: [[u64; 2]; 32] = {
     counters
 };
 
-/// See [`super::Fused`]: `STATISTIC` is a [`Statistic`], a run without one is clamped.
+/// See [`crate::kernels::Fused`]: `STATISTIC` is a [`Statistic`], a run without one is clamped.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi2,aes,vaes")]
 pub fn encode<const B: usize, const STATISTIC: u8>(
     run: &Run<'_>,

@@ -32,8 +32,8 @@ impl Blocks<'_> {
                 let (mut crc, mut contents) = (0, Ok(()));
                 for (i, segment) in bytes.chunks(segment_bytes).enumerate() {
                     let start = (task * per_task + i) * SEGMENT;
-                    crc = checksum::append(crc, segment);
-                    contents = contents.and_then(|()| self.check_segment(kernels, start, segment));
+                    let checked = self.check_segment(kernels, start, segment, &mut crc);
+                    contents = contents.and(checked);
                 }
                 (crc, bytes.len(), contents)
             })

@@ -3,12 +3,16 @@
 use super::blocks::Blocks;
 use super::entries::{Coordinates, Entries};
 use super::{Expected, FrameError};
+use crate::checksum;
 use crate::compressor::{Compressor, Operator};
 use crate::header::{Header, MAGIC, VERSION};
 use crate::kernels::Kernels;
 use crate::layout::{BLOCK, SEGMENT};
 use crate::partial;
 use crate::quantizer::Quantizer;
+
+/// Blocks that are checked and then added to the checksum, at most 16 KB.
+const PIECE: usize = 16;
 
 /// Finite, not negative, and so is its product with the outermost level.
 fn step_is_valid(step: f32, quantizer: &Quantizer) -> bool {
@@ -84,26 +88,44 @@ pub(super) fn header(header: &Header, intact: bool, expected: &Expected) -> Resu
 }
 
 impl Blocks<'_> {
-    /// Steps, padding and codes of the segment that starts at coordinate `start`.
+    /// Steps, padding and codes of the segment that starts at coordinate `start`; its bytes join the
+    /// checksum `crc`, while they are in the cache.
     pub(super) fn check_segment(
         &self,
         kernels: &'static Kernels,
         start: usize,
         bytes: &[u8],
+        crc: &mut u32,
     ) -> Result<(), FrameError> {
         let quantizer = &self.quantizer;
         if quantizer.is_f32() {
+            let mut contents = Ok(());
             for (i, block) in bytes.chunks(4 * BLOCK).enumerate() {
                 if kernels.max_abs_bits_le(block) >= f32::INFINITY.to_bits() {
                     let index = start + i * BLOCK;
-                    return Err(FrameError::NotFinite { index });
+                    contents = contents.and(Err(FrameError::NotFinite { index }));
                 }
+                *crc = checksum::append(*crc, block);
             }
-            return Ok(());
+            return contents;
         }
         let segment = self.segment(start);
         let bits = quantizer.bits();
         let bucket = quantizer.bucket().map_or(SEGMENT, |b| b as usize);
+        let block_bytes = segment.block_bytes();
+        let blocks = segment.block_range(0..segment.blocks);
+        let after = blocks.end;
+        *crc = checksum::append(*crc, &bytes[..blocks.start]);
+        let mut unused = None;
+        for (i, piece) in bytes[blocks].chunks(PIECE * block_bytes).enumerate() {
+            if unused.is_none() && kernels.has_unused(bits, piece) {
+                let is_bad = |block: &[u8]| kernels.has_unused(bits, block);
+                let block = piece.chunks(block_bytes).position(is_bad);
+                unused = Some(start + (PIECE * i + block.unwrap_or(0)) * BLOCK);
+            }
+            *crc = checksum::append(*crc, piece);
+        }
+        *crc = checksum::append(*crc, &bytes[after..]);
         let (steps, padding) = bytes[..segment.step_bytes].split_at(4 * segment.steps);
         for (j, step) in steps.as_chunks::<4>().0.iter().enumerate() {
             let found = f32::from_le_bytes(*step);
@@ -115,11 +137,7 @@ impl Blocks<'_> {
         if padding.iter().any(|b| *b != 0) {
             return Err(FrameError::StepPadding { index: start });
         }
-        let blocks = &bytes[segment.block_range(0..segment.blocks)];
-        if kernels.has_unused(bits, blocks) {
-            let is_bad = |block: &[u8]| kernels.has_unused(bits, block);
-            let block = blocks.chunks(segment.block_bytes()).position(is_bad);
-            let index = start + block.unwrap_or(0) * BLOCK;
+        if let Some(index) = unused {
             return Err(FrameError::UnusedCode { index });
         }
         if segment.partial_lanes > 0 {

@@ -8,7 +8,9 @@ use crate::layout::{BLOCK, LANES};
 use crate::random::{Keys, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL};
 use std::arch::x86_64::*;
 
-/// Asks the L2 cache for memory ahead of a block-wise walk through coordinates: `row` 0..32 of the
+const PAGE: usize = 4096;
+
+/// Asks the L2 cache for memory ahead of a walk through coordinates: `row` 0..32 of the
 /// block at `block` asks for one line of the 32 KB after the present ones.
 ///
 /// Lines of eight pages take turns: the hardware prefetches within pages, so that eight of its
@@ -17,13 +19,34 @@ use std::arch::x86_64::*;
 /// other.)
 #[inline(always)]
 pub fn prefetch(block: *const f32, row: usize) {
-    const PAGE: usize = 4096;
     let block = block.cast::<u8>();
     let at = block.addr() % (8 * PAGE);
     let lines = block
         .wrapping_sub(at)
         .wrapping_add(8 * PAGE + at / (4 * BLOCK) * (4 * BLOCK / 8));
-    let line = lines.wrapping_add(PAGE * (row % 8) + 64 * (row / 8));
+    request(lines.wrapping_add(PAGE * (row % 8) + 64 * (row / 8)));
+}
+
+/// As [`prefetch`], for a walk through bytes: the line at `line` asks for one.
+#[inline(always)]
+pub fn prefetch_line(line: *const u8) {
+    let at = line.addr() % (8 * PAGE);
+    let ahead = line.wrapping_sub(at).wrapping_add(8 * PAGE);
+    request(ahead.wrapping_add(at / 64 % 8 * PAGE + at / 512 * 64));
+}
+
+/// Asks the L1 cache for a line.
+#[inline(always)]
+pub fn fetch(line: *const u8) {
+    // SAFETY: as in `request`.
+    unsafe {
+        std::arch::asm!("prefetcht0 [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+}
+
+/// Asks the L2 cache for a line.
+#[inline(always)]
+fn request(line: *const u8) {
     // SAFETY: a prefetch changes nothing that a program can see, whatever the address.
     unsafe {
         std::arch::asm!("prefetcht1 [{}]", in(reg) line, options(nostack, preserves_flags, readonly));

@@ -1,7 +1,7 @@
 //! Decoding: codes to a sum, and the search for codes that stand for nothing.
 
 use crate::kernels::Codes;
-use crate::kernels::x86::prefetch;
+use crate::kernels::x86::{fetch, prefetch, prefetch_line};
 use crate::layout::BLOCK;
 use std::arch::x86_64::*;
 
@@ -29,14 +29,14 @@ pub fn accumulate<const B: usize, const FIRST: bool>(
             if used == 0 {
                 // SAFETY: word k < B of the block's 64 B bytes.
                 word = unsafe { _mm512_loadu_si512(block.as_ptr().add(64 * k).cast()) };
-                fetch::<B>(block, k);
+                fetch(block.as_ptr().wrapping_add(64 * (TILE / BLOCK * B + k)));
             }
             // 1. The code in the top bits; where it straddles, the next word comes in.
             let shift = _mm512_set1_epi32(used as i32);
             let top = if used + B > 32 {
                 // SAFETY: as above; the stream has B words.
                 let next = unsafe { _mm512_loadu_si512(block.as_ptr().add(64 * (k + 1)).cast()) };
-                fetch::<B>(block, k + 1);
+                fetch(block.as_ptr().wrapping_add(64 * (TILE / BLOCK * B + k + 1)));
                 let top = _mm512_shldv_epi32(word, next, shift);
                 word = next;
                 top
@@ -66,16 +66,6 @@ pub fn accumulate<const B: usize, const FIRST: bool>(
     }
 }
 
-/// Asks for word `k` of the block that is a tile ahead.
-#[inline(always)]
-fn fetch<const B: usize>(block: &[u8], k: usize) {
-    let later = block.as_ptr().wrapping_add(TILE * B / 8 + 64 * k);
-    // SAFETY: a prefetch changes nothing that a program can see, whatever the address.
-    unsafe {
-        std::arch::asm!("prefetcht0 [{}]", in(reg) later, options(nostack, preserves_flags, readonly));
-    }
-}
-
 /// Whether full blocks hold the code `-2^(B-1)`, which uniform levels do not use.
 #[target_feature(enable = "avx512f,avx512vbmi2")]
 pub fn has_unused<const B: usize>(bytes: &[u8]) -> bool {
@@ -92,11 +82,13 @@ pub fn has_unused<const B: usize>(bytes: &[u8]) -> bool {
             if used == 0 {
                 // SAFETY: word k < B of the block's 64 B bytes.
                 word = unsafe { _mm512_loadu_si512(block.as_ptr().add(64 * k).cast()) };
+                prefetch_line(block.as_ptr().wrapping_add(64 * k));
             }
             let shift = _mm512_set1_epi32(used as i32);
             let top = if used + B > 32 {
                 // SAFETY: as above; the stream has B words.
                 let next = unsafe { _mm512_loadu_si512(block.as_ptr().add(64 * (k + 1)).cast()) };
+                prefetch_line(block.as_ptr().wrapping_add(64 * (k + 1)));
                 let top = _mm512_shldv_epi32(word, next, shift);
                 word = next;
                 top
@@ -125,6 +117,7 @@ fn has_unused_field<const B: usize>(bytes: &[u8]) -> bool {
     for line in bytes.chunks_exact(64) {
         // SAFETY: 64 readable bytes.
         let word = unsafe { _mm512_loadu_si512(line.as_ptr().cast()) };
+        prefetch_line(line.as_ptr());
         // The unused code becomes 0, and only below a 0 does taking 1 from each field borrow into
         // a top bit that was 0.
         let fields = _mm512_xor_si512(word, tops);

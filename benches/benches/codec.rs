@@ -116,11 +116,13 @@ fn codec(c: &mut Criterion) {
                         return;
                     }
                 }
-                let plan = |worker| Expected {
-                    iteration: 2,
-                    worker,
-                    compressor,
-                    tail: 0,
+                let plan = |worker| {
+                    let id = MessageId {
+                        seed: 1,
+                        iteration: 2,
+                        worker,
+                    };
+                    Expected::new(&id, compressor, 0)
                 };
                 let parse = |worker: usize| Frame::parse(&messages[worker], &plan(worker as u32));
                 let id = MessageId {

@@ -207,12 +207,7 @@ mod tests {
         };
         let mut frame = Vec::new();
         compressor.encode(&id, &x, &[1.0], &mut frame).unwrap();
-        let expected = Expected {
-            iteration: 2,
-            worker: 1,
-            compressor,
-            tail: 1,
-        };
+        let expected = Expected::new(&id, compressor, 1);
         let error = of_message(&frame, &expected, &x).unwrap().unwrap();
         let phi = compressor.distortion(&x);
         assert!((error / phi - 1.0).abs() < 0.1, "{error} {phi}");

@@ -347,6 +347,7 @@ fn apply(
         worker: MASTER,
         compressor,
         tail: 0,
+        rotation: 0, // updates are not rotated
     };
     Frame::parse(bytes, &expected)?.accumulate(1.0, values);
     Ok(())

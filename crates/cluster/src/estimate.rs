@@ -1,7 +1,7 @@
 //! The decoded gradient, formed while frames arrive.
 
 use gradient_code::{Decoder, Plan, SecondTrack};
-use gradient_codec::{Frame, FrameError};
+use gradient_codec::{Frame, FrameError, Rotation, accumulate_rotated};
 use learner::Second;
 
 use crate::buffer::Buffer;
@@ -29,6 +29,8 @@ pub(crate) struct Estimate {
     sum: Vec<f32>,
     dimension: usize,
     second: Option<Vec<f32>>,
+    /// What all frames of the round are rotated with, and the sums until they are finished.
+    rotation: Option<Rotation>,
     /// Frames that wait for the responder set (decoders with per-round weights).
     kept: Vec<Kept>,
     /// Responders: in folding order, and once the round is finished in the order of `weights`.
@@ -68,6 +70,7 @@ impl Estimate {
             sum: vec![0.0; plan.blocks() * plan.message_len(dimension)],
             dimension,
             second: tracks.then(|| vec![0.0; dimension]),
+            rotation: None,
             kept: Vec::new(),
             responders: Vec::new(),
             weights: Vec::new(),
@@ -79,8 +82,9 @@ impl Estimate {
         }
     }
 
-    /// Forgets the last round.
-    pub fn clear(&mut self) {
+    /// Forgets the last round; the next one's frames share `rotation`, or none.
+    pub fn clear(&mut self, rotation: Option<Rotation>) {
+        self.rotation = rotation;
         self.sum.fill(0.0);
         if let Some(second) = &mut self.second {
             second.fill(0.0);
@@ -134,9 +138,11 @@ impl Estimate {
             Decoder::Fixed { weights, second } => {
                 let n = plan.partitions as f64;
                 self.loss_decoded += weights[worker] * coded_loss / n;
-                frame.accumulate((factor * weights[worker] / n) as f32, &mut self.sum);
+                let weight = (factor * weights[worker] / n) as f32;
+                add(self.rotation.as_ref(), frame, weight, &mut self.sum);
                 if let (Some(SecondTrack::Weights(v)), Some(track)) = (second, &mut self.second) {
-                    frame.accumulate((factor * v[worker] / n) as f32, track);
+                    let weight = (factor * v[worker] / n) as f32;
+                    add(self.rotation.as_ref(), frame, weight, track);
                 }
                 Ok(Some(buffer))
             }
@@ -151,7 +157,8 @@ impl Estimate {
         }
     }
 
-    /// Completes the decoding once the responder set is known; hands the kept buffers back.
+    /// Completes the decoding once the responder set is known, and undoes a shared rotation; hands the
+    /// kept buffers back.
     /// `arrivals[i]` is when worker i arrived, on any clock: a decoder may care who came first.
     ///
     /// # Errors
@@ -163,9 +170,29 @@ impl Estimate {
         iteration: u64,
         arrivals: &[f64],
     ) -> Result<Vec<Buffer>, String> {
-        if matches!(plan.decoder, Decoder::Fixed { .. }) {
-            return Ok(Vec::new());
+        let kept = match plan.decoder {
+            Decoder::Fixed { .. } => Vec::new(),
+            Decoder::PerRound(_) => self.decode_kept(plan, messages, iteration, arrivals)?,
+        };
+        if let Some(rotation) = self.rotation.take() {
+            let length = self.sum.len() / plan.blocks();
+            let sums = self.sum.chunks_exact_mut(length);
+            sums.for_each(|sum| rotation.invert(sum));
+            if let Some(track) = &mut self.second {
+                rotation.invert(track);
+            }
         }
+        Ok(kept)
+    }
+
+    /// Finds the weights of a per-round decoder and adds the frames that were kept for them.
+    fn decode_kept(
+        &mut self,
+        plan: &Plan,
+        messages: &Messages,
+        iteration: u64,
+        arrivals: &[f64],
+    ) -> Result<Vec<Buffer>, String> {
         let arrival = |worker: usize| (arrivals[worker], worker);
         self.responders.sort_by(|&a, &b| {
             let ((a, i), (b, j)) = (arrival(a), arrival(b));
@@ -190,7 +217,8 @@ impl Estimate {
             };
             let weights = &self.weights[at * blocks..][..blocks];
             for (sum, weight) in self.sum.chunks_exact_mut(length).zip(weights) {
-                frame.accumulate((kept.factor * weight / n) as f32, sum);
+                let weight = (kept.factor * weight / n) as f32;
+                add(self.rotation.as_ref(), frame, weight, sum);
             }
             // A loss has no blocks: each block's coefficients decode it, and their mean is taken.
             let fold = plan.fold(kept.worker, iteration);
@@ -259,6 +287,14 @@ impl Estimate {
         } else {
             self.loss_decoded
         }
+    }
+}
+
+/// `sum += weight * Q(f)`, in the coordinates of the shared rotation if there is one.
+fn add(rotation: Option<&Rotation>, frame: Frame<'_>, weight: f32, sum: &mut [f32]) {
+    match rotation {
+        Some(shared) => accumulate_rotated(shared, &[(frame, weight)], sum),
+        None => frame.accumulate(weight, sum),
     }
 }
 

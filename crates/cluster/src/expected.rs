@@ -1,7 +1,9 @@
 //! The frames that a plan calls for.
 
 use gradient_code::Plan;
-use gradient_codec::{Expected, Frame, FrameError, QuantizerError};
+use gradient_codec::{
+    Compressor, Expected, Frame, FrameError, MessageId, QuantizerError, Rotation,
+};
 
 use crate::buffer::Buffer;
 use crate::settings::Settings;
@@ -9,7 +11,9 @@ use crate::worker::tail_len;
 
 /// The per-message quantities of a plan that the master needs again and again.
 pub(crate) struct Messages {
-    expected: Vec<Option<Expected>>,
+    seed: u64,
+    /// Of each worker: its compressor and the length of its frame's tail; `None` for an idle one.
+    kinds: Vec<Option<(Compressor, usize)>>,
     payload_bits: Vec<u64>,
     frame_bytes: Vec<usize>,
 }
@@ -18,14 +22,15 @@ impl Messages {
     /// The frames that `plan` calls for, for a model of `dimension` coordinates.
     pub fn new(plan: &Plan, settings: &Settings, dimension: usize) -> Result<Self, QuantizerError> {
         let mut messages = Self {
-            expected: Vec::new(),
+            seed: settings.seed,
+            kinds: Vec::new(),
             payload_bits: Vec::new(),
             frame_bytes: Vec::new(),
         };
         let length = plan.message_len(dimension);
-        for (i, worker) in plan.workers.iter().enumerate() {
+        for worker in &plan.workers {
             if worker.is_idle() {
-                messages.expected.push(None);
+                messages.kinds.push(None);
                 messages.payload_bits.push(0);
                 messages.frame_bytes.push(0);
                 continue;
@@ -35,12 +40,7 @@ impl Messages {
                 .compressor(worker.bits, length)?
                 .with_shrink(settings.shrink);
             let tail = tail_len(worker.assignment.len());
-            messages.expected.push(Some(Expected {
-                iteration: 0,
-                worker: i as u32,
-                compressor,
-                tail,
-            }));
+            messages.kinds.push(Some((compressor, tail)));
             messages.payload_bits.push(compressor.payload_bits());
             messages.frame_bytes.push(compressor.frame_len(tail));
         }
@@ -74,10 +74,31 @@ impl Messages {
         iteration: u64,
         frame: &'a Buffer,
     ) -> Result<Frame<'a>, FrameError> {
-        let expected = Expected {
+        let (compressor, tail) = self.kinds[worker].expect("idle workers are never asked");
+        let id = MessageId {
+            seed: self.seed,
             iteration,
-            ..self.expected[worker].expect("idle workers are never asked")
+            worker: worker as u32,
         };
-        Frame::parse(frame.bytes(), &expected)
+        Frame::parse(frame.bytes(), &Expected::new(&id, compressor, tail))
+    }
+
+    /// The rotation that all frames of an iteration share, so that their sum is rotated back once;
+    /// `None` where they are added up as they are.
+    pub fn shared_rotation(&self, iteration: u64) -> Option<Rotation> {
+        let id = |worker: usize| MessageId {
+            seed: self.seed,
+            iteration,
+            worker: worker as u32,
+        };
+        let mut rotations = self
+            .kinds
+            .iter()
+            .enumerate()
+            .filter_map(|(i, kind)| Some(kind.as_ref()?.0.shared_rotation(&id(i))));
+        let first = rotations.next()?;
+        rotations
+            .all(|rotation| rotation == first)
+            .then_some(first)?
     }
 }

@@ -166,7 +166,8 @@ impl Master<'_> {
         round: &Round,
         row: &mut IterationRow,
     ) -> Result<Option<f64>, RunError> {
-        self.estimate.clear();
+        let rotation = self.messages.shared_rotation(round.iteration);
+        self.estimate.clear(rotation);
         self.not_finite = false;
         row.deadline = round.timing.deadline;
         let mut state = Gathering {
@@ -228,10 +229,10 @@ impl Master<'_> {
             false => &row.per_worker.arrival_time,
         };
         let (estimate, plan, messages) = (&mut self.estimate, &self.plan, &self.messages);
-        // With fixed weights nothing is left to do.
-        let coordinates = match plan.decoder {
-            Decoder::Fixed { .. } => 0,
-            Decoder::PerRound(_) => self.parameters.len(),
+        // With fixed weights and nothing to rotate back, nothing is left to do.
+        let coordinates = match (&plan.decoder, rotation) {
+            (Decoder::Fixed { .. }, None) => 0,
+            _ => self.parameters.len(),
         };
         let work = || estimate.finish(plan, messages, round.iteration, arrivals);
         let (finished, moved) = beside_if_large(coordinates, self.transport, work);

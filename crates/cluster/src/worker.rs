@@ -299,12 +299,7 @@ impl Engine {
             memories.lock().add(task.worker, task.iteration, message);
         }
         compressor.encode(&id, message, &self.tail, frame)?;
-        let expected = Expected {
-            iteration: task.iteration,
-            worker: task.worker,
-            compressor,
-            tail: self.tail.len(),
-        };
+        let expected = Expected::new(&id, compressor, self.tail.len());
         if let Some(memories) = memories {
             memories
                 .lock()

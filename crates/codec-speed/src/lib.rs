@@ -174,12 +174,7 @@ impl Bench {
             out = frames.first().cloned().unwrap_or_default();
         }
         let parsed = frames.iter().enumerate().map(|(worker, bytes)| {
-            let expected = |compressor| Expected {
-                iteration: 2,
-                worker: worker as u32,
-                compressor,
-                tail: 0,
-            };
+            let expected = |compressor| Expected::new(&id(worker), compressor, 0);
             let frame = |compressor| Frame::parse(bytes, &expected(compressor));
             compressor.map(frame).transpose()
         });
@@ -211,12 +206,7 @@ impl Bench {
                             let Some(compressor) = compressor else {
                                 continue;
                             };
-                            let expected = Expected {
-                                iteration: 2,
-                                worker: 0,
-                                compressor,
-                                tail: 0,
-                            };
+                            let expected = Expected::new(&id(0), compressor, 0);
                             clock.time(|| {
                                 black_box(Frame::parse(&frames[0], &expected).is_ok());
                             })

@@ -42,7 +42,7 @@ pub enum Purpose {
     Rounding = 5,
     /// Initial parameters; stream = tensor.
     Initialization = 6,
-    /// Randomised rotations of the codec.
+    /// Randomised rotations of the codec; stream = worker + 1, or 0 for the one that all workers share.
     Rotation = 7,
     /// Random parts of a gradient code.
     Code = 8,
@@ -83,6 +83,13 @@ pub fn rounding_key(seed: u64, iteration: u64, worker: u64) -> [u32; 4] {
     rng(seed, Purpose::Rounding, iteration, worker).random()
 }
 
+/// The 64-bit key of the random rotation of one worker's message, or of the one that all workers of
+/// an iteration share (`None`).
+pub fn rotation_key(seed: u64, iteration: u64, worker: Option<u32>) -> u64 {
+    let stream = worker.map_or(0, |worker| u64::from(worker) + 1);
+    rng(seed, Purpose::Rotation, iteration, stream).random()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +126,14 @@ mod tests {
     fn golden_draws() {
         assert_eq!(rng(0, Purpose::Delay, 0, 0).next_u64(), GOLDEN_DELAY);
         assert_eq!(rounding_key(1, 2, 3), GOLDEN_ROUNDING);
+        let rotations = [None, Some(0), Some(3)].map(|worker| rotation_key(1, 2, worker));
+        assert_eq!(rotations, GOLDEN_ROTATION);
     }
     const GOLDEN_DELAY: u64 = 13_401_477_096_143_823_361;
+    const GOLDEN_ROTATION: [u64; 3] = [
+        12_910_859_607_414_357_221,
+        10_496_621_111_295_489_945,
+        7_037_708_201_819_286_548,
+    ];
     const GOLDEN_ROUNDING: [u32; 4] = [3_279_803_366, 3_100_875_258, 1_532_900_688, 3_438_863_470];
 }

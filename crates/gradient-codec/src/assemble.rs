@@ -47,7 +47,7 @@ impl Compressor {
         frame.resize(self.frame_len(tail.len()), 0);
         let (header_bytes, payload) = frame.split_at_mut(HEADER_BYTES);
         let (body, tail_bytes) = payload.split_at_mut(payload.len() - 4 * tail.len());
-        let mut header = Header::new(self, id.iteration, id.worker, tail_len);
+        let mut header = Header::new(self, id, tail_len);
         header.step = write(body)?;
         for (bytes, v) in tail_bytes.as_chunks_mut::<4>().0.iter_mut().zip(tail) {
             *bytes = v.to_le_bytes();

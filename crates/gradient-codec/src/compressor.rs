@@ -1,7 +1,8 @@
 //! A compressor: what turns a vector of n coordinates into one frame of a known length.
 
 use crate::layout;
-use crate::quantizer::{Coding, Generator, Quantizer, QuantizerError};
+use crate::quantizer::{Generator, MessageId, Quantizer, QuantizerError, Sharing};
+use crate::rotation::Rotation;
 use crate::sparse;
 
 /// How coordinates are compressed.
@@ -81,7 +82,7 @@ impl Compressor {
     pub fn with_shrink(self, shrink: bool) -> Self {
         let shrink = shrink
             && match self.operator {
-                Operator::Quantizer(quantizer) => quantizer.draws(),
+                Operator::Quantizer(quantizer) => !quantizer.is_f32() && quantizer.is_unbiased(),
                 Operator::TopK { .. } => false,
                 Operator::RandK { .. } => true,
             };
@@ -100,6 +101,38 @@ impl Compressor {
         Self { operator, ..self }
     }
 
+    /// The key in the header of the message `id`: of its coordinates (rand-K) or of its rotation, 0 where
+    /// neither is drawn.
+    pub(crate) fn key(&self, id: &MessageId) -> u64 {
+        match self.operator {
+            Operator::Quantizer(quantizer) => {
+                let sharing = quantizer.sharing();
+                sharing.map_or(0, |sharing| id.rotation_key(sharing))
+            }
+            Operator::RandK { .. } => id.coordinates_key(),
+            Operator::TopK { .. } => 0,
+        }
+    }
+
+    /// The rotation of the message `id`; `None` where nothing is rotated.
+    pub fn rotation(&self, id: &MessageId) -> Option<Rotation> {
+        match self.operator {
+            Operator::Quantizer(quantizer) => quantizer.rotation(self.key(id)),
+            _ => None,
+        }
+    }
+
+    /// The rotation that this message shares with those of all other workers of its iteration; `None`
+    /// where nothing is rotated or every message has a rotation of its own.
+    pub fn shared_rotation(&self, id: &MessageId) -> Option<Rotation> {
+        match self.operator {
+            Operator::Quantizer(quantizer) if quantizer.sharing() == Some(Sharing::Round) => {
+                self.rotation(id)
+            }
+            _ => None,
+        }
+    }
+
     /// How coordinates are compressed.
     pub fn operator(&self) -> Operator {
         self.operator
@@ -115,11 +148,12 @@ impl Compressor {
         self.shrink
     }
 
-    /// Whether `E[C(x)] = x`, up to the rounding of f32.
+    /// Whether `E[C(x)] = x`, up to the rounding of f32; with Lloyd-Max levels over the rotations
+    /// ([`crate::Preset::Eden`]).
     pub fn is_unbiased(&self) -> bool {
         !self.shrink
             && match self.operator {
-                Operator::Quantizer(quantizer) => quantizer.coding() != Coding::Sign,
+                Operator::Quantizer(quantizer) => quantizer.is_unbiased(),
                 Operator::TopK { .. } => false,
                 Operator::RandK { .. } => true,
             }

@@ -3,8 +3,9 @@
 use crate::compressor::{Compressor, Operator};
 use crate::encode::{step_of_bucket, step_of_whole};
 use crate::kernels::Kernels;
-use crate::layout::SEGMENT;
-use crate::quantizer::{Coding, Quantizer};
+use crate::layout::{BLOCK, SEGMENT};
+use crate::quantizer::{Coding, Quantizer, unit_variance};
+use crate::rotation::{Rotation, Rotor};
 use crate::sparse;
 use rayon::prelude::*;
 
@@ -17,7 +18,9 @@ impl Compressor {
     /// Uniform levels: coordinate m contributes `step^2 f (1 - f)` with f the fraction of its level (the variance
     /// of a Bernoulli(f) step; scheme of eq 4), plus the square of what fixed point rounds away,
     /// which matters at 16 bits only. Stochastic signs: `step^2 - x^2`. Rand-K:
-    /// n/K - 1 whatever x.
+    /// n/K - 1 whatever x. Lloyd-Max levels: nothing is drawn but the rotation.
+    ///
+    /// Rotated kinds: for one rotation (the one with key 0). Their error hardly depends on it.
     ///
     /// 0 for a zero vector and for f32; NaN for a vector of another length or that cannot be
     /// encoded. Work is split over rayon's current pool; the value does not depend on it.
@@ -31,16 +34,25 @@ impl Compressor {
     /// # Ok::<(), gradient_codec::QuantizerError>(())
     /// ```
     pub fn distortion(&self, x: &[f32]) -> f64 {
-        let w = self.unshrunk_distortion(Kernels::best(), x);
+        let rotation = match self.operator() {
+            Operator::Quantizer(quantizer) => quantizer.rotation(0),
+            _ => None,
+        };
+        let w = self.unshrunk_distortion(Kernels::best(), x, rotation);
         if self.is_shrunk() { w / (1.0 + w) } else { w }
     }
 
-    fn unshrunk_distortion(&self, kernels: &'static Kernels, x: &[f32]) -> f64 {
+    fn unshrunk_distortion(
+        &self,
+        kernels: &'static Kernels,
+        x: &[f32],
+        rotation: Option<Rotation>,
+    ) -> f64 {
         if x.len() != self.coordinates() {
             return f64::NAN;
         }
         let entries = match self.operator() {
-            Operator::Quantizer(quantizer) => return quantizer.distortion(kernels, x),
+            Operator::Quantizer(quantizer) => return quantizer.distortion(kernels, x, rotation),
             Operator::TopK { entries } | Operator::RandK { entries } => entries as usize,
         };
         let norm = kernels.sum_squares(x);
@@ -61,9 +73,14 @@ impl Compressor {
     }
 
     /// What the steps of `x`'s message are multiplied by on the wire: 1, or `1/(1 + w)` if shrunk.
-    pub(crate) fn shrinkage(&self, kernels: &'static Kernels, x: &[f32]) -> f32 {
+    pub(crate) fn shrinkage(
+        &self,
+        kernels: &'static Kernels,
+        x: &[f32],
+        rotation: Option<Rotation>,
+    ) -> f32 {
         if self.is_shrunk() {
-            (1.0 / (1.0 + self.unshrunk_distortion(kernels, x))) as f32
+            (1.0 / (1.0 + self.unshrunk_distortion(kernels, x, rotation))) as f32
         } else {
             1.0
         }
@@ -82,7 +99,7 @@ impl Compressor {
 
 impl Quantizer {
     /// [`Compressor::distortion`] for any number of coordinates.
-    fn distortion(&self, kernels: &'static Kernels, x: &[f32]) -> f64 {
+    fn distortion(&self, kernels: &'static Kernels, x: &[f32], rotation: Option<Rotation>) -> f64 {
         if self.is_f32() {
             return 0.0;
         }
@@ -95,9 +112,10 @@ impl Quantizer {
         };
         let sums: Vec<(f64, f64)> = x
             .par_chunks(SEGMENT)
-            .map(|x| match global {
+            .enumerate()
+            .map(|(i, x)| match global {
                 Some(step) => (self.squared_error(kernels, step, x), kernels.sum_squares(x)),
-                None => self.bucketed_squared_error(kernels, x),
+                None => self.bucketed_squared_error(kernels, i * SEGMENT, x, rotation),
             })
             .collect();
         let (error, norm) = sums
@@ -106,16 +124,55 @@ impl Quantizer {
         if norm == 0.0 { 0.0 } else { error / norm }
     }
 
-    /// Expected squared error and squared norm of a whole number of buckets.
-    fn bucketed_squared_error(&self, kernels: &'static Kernels, x: &[f32]) -> (f64, f64) {
+    /// Expected squared error and squared norm of a whole number of buckets, from coordinate `start` on.
+    fn bucketed_squared_error(
+        &self,
+        kernels: &'static Kernels,
+        start: usize,
+        x: &[f32],
+        rotation: Option<Rotation>,
+    ) -> (f64, f64) {
         let bucket = self.bucket().map_or(x.len(), |b| b as usize);
-        x.chunks(bucket).fold((0.0, 0.0), |(error, norm), x| {
-            let step = step_of_bucket(kernels, self, 0, x).unwrap_or(f32::NAN);
-            (
-                error + self.squared_error(kernels, step, x),
-                norm + kernels.sum_squares(x),
-            )
-        })
+        let mut rotor = rotation.map(|rotation| Rotor::new(kernels, rotation));
+        let (mut error, mut norm) = (0.0, 0.0);
+        for (j, x) in x.chunks(bucket).enumerate() {
+            norm += kernels.sum_squares(x);
+            error += match &mut rotor {
+                None => self.bucket_error(kernels, x),
+                Some(rotor) => {
+                    let mut z = x.to_vec();
+                    rotor.apply(start + j * bucket, &mut z);
+                    self.bucket_error(kernels, &z)
+                }
+            };
+        }
+        (error, norm)
+    }
+
+    /// Expected squared error of one bucket, rotated already where it is to be.
+    fn bucket_error(&self, kernels: &'static Kernels, x: &[f32]) -> f64 {
+        if self.coding() != Coding::LloydMax {
+            let step = step_of_bucket(kernels, self, x).unwrap_or(f32::NAN);
+            return self.squared_error(kernels, step, x);
+        }
+        // Nothing is drawn: ||step q - x||^2 of the step that makes step <q, x> = ||x||^2.
+        let norm = kernels.sum_squares(x);
+        let Some(factor) = unit_variance(norm, x.len()) else {
+            return f64::NAN;
+        };
+        if factor == 0.0 {
+            return norm;
+        }
+        let mut q = vec![0.0; x.len().next_multiple_of(BLOCK)];
+        for (x, q) in x.chunks(BLOCK).zip(q.as_chunks_mut::<BLOCK>().0) {
+            let mut padded = [0.0; BLOCK];
+            padded[..x.len()].copy_from_slice(x);
+            kernels.nearest(&padded, factor, self.codebook(), &mut [0; BLOCK], q);
+        }
+        let q = &q[..x.len()];
+        let step = f64::from(self.step(norm / kernels.dot(x, q)));
+        let difference = |(x, q): (&f32, &f32)| (step * f64::from(*q) - f64::from(*x)).powi(2);
+        x.iter().zip(q).map(difference).sum()
     }
 
     /// Expected squared error of coordinates that share a step.
@@ -128,9 +185,8 @@ impl Quantizer {
             _ if step == 0.0 => kernels.sum_squares(x),
             Coding::Sign => sum(|x, step| (x - step).powi(2)),
             Coding::StochasticSign => sum(|x, step| ((step - x) * (step + x)).max(0.0)),
-            Coding::Uniform | Coding::F32 => {
-                let (factor, limit) = (self.fixed_point_factor(step), self.fixed_point_limit());
-                kernels.squared_error(x, factor, limit, self.bits(), step)
+            Coding::Uniform | Coding::MidRise | Coding::F32 | Coding::LloydMax => {
+                kernels.squared_error(x, &self.fixed_point(step), step)
             }
         }
     }

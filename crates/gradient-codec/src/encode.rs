@@ -8,8 +8,9 @@ use crate::header::Header;
 use crate::kernels::Kernels;
 use crate::layout::{BLOCK, HEADER_BYTES, LANES, ROWS, SEGMENT, Segment};
 use crate::partial;
-use crate::quantizer::{Coding, MessageId, Quantizer, Scale};
+use crate::quantizer::{Coding, LARGEST_BUCKET, MessageId, Quantizer, Scale, unit_variance};
 use crate::random::Keys;
+use crate::rotation::{Rotation, Rotor};
 use crate::sparse;
 use rayon::prelude::*;
 
@@ -73,8 +74,7 @@ impl Compressor {
     /// compressor.encode(&id, &x, &[0.25], &mut bytes)?;
     /// assert_eq!(bytes.len(), compressor.frame_len(1));
     ///
-    /// let expected = Expected { iteration: 7, worker: 3, compressor, tail: 1 };
-    /// let frame = Frame::parse(&bytes, &expected)?;
+    /// let frame = Frame::parse(&bytes, &Expected::new(&id, compressor, 1))?;
     /// let mut sum = vec![0.0; 1000];
     /// frame.accumulate(2.0, &mut sum);
     /// assert!((sum[1] - 2.0 * x[1]).abs() < 2.0 / 7.0 * 1.001);
@@ -110,7 +110,7 @@ pub(crate) fn encode_with(
     let (header_bytes, rest) = out.split_at_mut(HEADER_BYTES);
     let (body, tail_bytes) = rest.split_at_mut(rest.len() - 4 * tail.len());
 
-    let mut header = Header::new(compressor, id.iteration, id.worker, tail_len);
+    let mut header = Header::new(compressor, id, tail_len);
     let body_checksum = match compressor.operator() {
         Operator::Quantizer(quantizer) if quantizer.is_f32() => encode_f32(kernels, x, body)?,
         Operator::Quantizer(quantizer) => {
@@ -119,12 +119,14 @@ pub(crate) fn encode_with(
             } else {
                 0.0
             };
+            let rotation = compressor.rotation(id);
             let quantize = Quantize {
                 kernels,
                 quantizer,
                 keys: Keys::new(id.rounding_key()),
+                rotation,
                 step,
-                shrinkage: compressor.shrinkage(kernels, x),
+                shrinkage: compressor.shrinkage(kernels, x, rotation),
             };
             header.step = step * quantize.shrinkage;
             quantize.body(x, body)?
@@ -141,7 +143,6 @@ pub(crate) fn encode_with(
         }
         Operator::RandK { entries } => {
             refuse_not_finite(kernels, x)?;
-            header.key = id.coordinates_key();
             let gain = compressor.gain();
             let indices = sparse::random_coordinates(header.key, x.len(), entries as usize);
             for (bytes, i) in body.as_chunks_mut::<4>().0.iter_mut().zip(indices) {
@@ -222,15 +223,12 @@ pub(crate) fn step_of_whole(
         Scale::GlobalMean => sum() / x.len().max(1) as f64,
         _ => sum().sqrt(),
     };
-    if !scale.is_finite() {
-        // Sums of finite f32 and of their squares cannot overflow f64.
-        return Err(not_finite(x, 0));
-    }
+    // Sums of finite f32 and of their squares cannot overflow f64.
     let step = quantizer.step(scale);
-    if step.is_finite() {
+    if scale.is_finite() && step.is_finite() {
         Ok(step)
     } else {
-        Err(EncodeError::Overflow { index: 0 })
+        Err(unusable(x, 0))
     }
 }
 
@@ -238,14 +236,17 @@ pub(crate) fn step_of_whole(
 fn refuse_not_finite(kernels: &'static Kernels, x: &[f32]) -> Result<(), EncodeError> {
     let is_bad = |x: &&[f32]| kernels.max_abs_bits(x) >= f32::INFINITY.to_bits();
     let bad = x.chunks(BLOCK).enumerate().find(|(_, x)| is_bad(x));
-    bad.map_or(Ok(()), |(i, x)| Err(not_finite(x, i * BLOCK)))
+    bad.map_or(Ok(()), |(i, x)| Err(unusable(x, i * BLOCK)))
 }
 
-/// The error for `x`, which starts at coordinate `offset` and holds one that is not finite.
-fn not_finite(x: &[f32], offset: usize) -> EncodeError {
-    let index = x.iter().position(|v| !v.is_finite()).unwrap_or(0);
-    EncodeError::NotFinite {
-        index: offset + index,
+/// The error for `x`, which starts at coordinate `start`: one is not finite, or their scale is too
+/// large.
+fn unusable(x: &[f32], start: usize) -> EncodeError {
+    match x.iter().position(|v| !v.is_finite()) {
+        Some(index) => EncodeError::NotFinite {
+            index: start + index,
+        },
+        None => EncodeError::Overflow { index: start },
     }
 }
 
@@ -254,6 +255,7 @@ struct Quantize {
     kernels: &'static Kernels,
     quantizer: Quantizer,
     keys: Keys,
+    rotation: Option<Rotation>,
     /// The step of a global scale.
     step: f32,
     /// What a step is multiplied by on the wire.
@@ -295,101 +297,136 @@ impl Quantize {
         let (step_bytes, block_bytes) = bytes.split_at_mut(segment.step_bytes);
         step_bytes.fill(0);
         let bucket = self.quantizer.bucket().map_or(SEGMENT, |b| b as usize);
-        let mut blocks = block_bytes.chunks_mut(segment.block_bytes());
-        let mut y = [0u32; BLOCK];
-        for (j, x) in x.chunks(bucket).enumerate() {
+        let bucket_bytes = bucket / BLOCK * segment.block_bytes();
+        let mut rotor = self
+            .rotation
+            .map(|rotation| (Rotor::new(self.kernels, rotation), vec![0.0; bucket]));
+        let buckets = x.chunks(bucket).zip(block_bytes.chunks_mut(bucket_bytes));
+        for (j, (x, bytes)) in buckets.enumerate() {
             let start = start + j * bucket;
-            let step = if self.quantizer.bucket().is_some() {
-                let step = step_of_bucket(self.kernels, &self.quantizer, start, x)?;
-                let sent = step * self.shrinkage;
-                step_bytes[4 * j..4 * j + 4].copy_from_slice(&sent.to_le_bytes());
-                step
-            } else {
-                self.step
-            };
-            let factor = self.quantizer.fixed_point_factor(step);
-            let (full, rest) = x.as_chunks::<BLOCK>();
-            let mut block = (start / BLOCK) as u64;
-            for (x, bytes) in full.iter().zip(&mut blocks) {
-                if step == 0.0 {
-                    bytes.fill(0);
-                } else {
-                    self.codes(factor, block, x, &mut y);
-                    self.kernels.pack(self.quantizer.bits(), &y, bytes);
+            let step = match &mut rotor {
+                None => self.bucket(start, x, bytes),
+                Some((rotor, z)) => {
+                    let z = &mut z[..x.len()];
+                    z.copy_from_slice(x);
+                    rotor.apply(start, z);
+                    self.bucket(start, z, bytes)
                 }
-                block += 1;
-            }
-            if !rest.is_empty()
-                && let Some(bytes) = blocks.next()
-            {
-                self.partial_block(step, block, rest, bytes);
+            };
+            let sent = step.ok_or_else(|| unusable(x, start))? * self.shrinkage;
+            if segment.steps > 0 {
+                step_bytes[4 * j..4 * j + 4].copy_from_slice(&sent.to_le_bytes());
             }
         }
         Ok(())
     }
 
-    /// Writes the last block of a frame, which is not full.
-    fn partial_block(&self, step: f32, block: u64, x: &[f32], bytes: &mut [u8]) {
-        let mut y = [0u32; BLOCK];
-        let mut packed = [0; 4 * LANES * 16];
-        let bits = self.quantizer.bits();
-        let packed = &mut packed[..4 * LANES * usize::from(bits)];
-        if step != 0.0 {
-            let factor = self.quantizer.fixed_point_factor(step);
-            self.codes(factor, block, &partial::spread(x), &mut y);
-            partial::clear_padding(&mut y, x.len());
-            self.kernels.pack(bits, &y, packed);
+    /// Writes the blocks of one bucket, or of a segment with a global scale; `start` is its first
+    /// coordinate. Returns its step; `None` for what cannot be sent.
+    fn bucket(&self, start: usize, x: &[f32], bytes: &mut [u8]) -> Option<f32> {
+        let (kernels, quantizer) = (self.kernels, &self.quantizer);
+        if quantizer.coding() == Coding::LloydMax {
+            return self.nearest_levels(x, bytes);
         }
-        partial::gather_words(packed, x.len().div_ceil(ROWS), bytes);
+        let step = match quantizer.bucket() {
+            Some(_) => step_of_bucket(kernels, quantizer, x)?,
+            None => self.step,
+        };
+        if step == 0.0 {
+            bytes.fill(0);
+        } else if quantizer.coding() == Coding::Sign {
+            self.blocks(x, bytes, |_, x, y| kernels.signs(x, y));
+        } else {
+            self.stochastic_blocks(start, step, x, bytes);
+        }
+        Some(step)
     }
 
-    /// The codes of one block, counted through the frame: the top bits of each `y`.
-    #[inline]
-    fn codes(&self, factor: f32, block: u64, x: &[f32; BLOCK], y: &mut [u32; BLOCK]) {
-        let (kernels, quantizer) = (self.kernels, &self.quantizer);
-        if quantizer.draws() {
-            kernels.fill(quantizer.generator(), &self.keys, block, y);
+    /// Writes blocks of equidistant levels; `start` is their first coordinate.
+    fn stochastic_blocks(&self, start: usize, step: f32, x: &[f32], bytes: &mut [u8]) {
+        let levels = self.quantizer.fixed_point(step);
+        self.blocks(x, bytes, |block, x, y| {
+            let block = (start / BLOCK + block) as u64;
+            self.kernels
+                .fill(self.quantizer.generator(), &self.keys, block, y);
+            self.kernels.quantize(x, &levels, y);
+        });
+    }
+
+    /// [`Self::bucket`] for Lloyd-Max levels: the step makes `<z, q> step = ||z||^2`.
+    fn nearest_levels(&self, z: &[f32], bytes: &mut [u8]) -> Option<f32> {
+        let norm = self.kernels.sum_squares(z);
+        let factor = unit_variance(norm, z.len())?;
+        if factor == 0.0 {
+            bytes.fill(0);
+            return Some(0.0);
         }
-        let limit = quantizer.fixed_point_limit();
-        match quantizer.coding() {
-            Coding::Sign => kernels.signs(x, y),
-            Coding::StochasticSign => kernels.round_signs(x, factor, limit, y),
-            _ => kernels.quantize(x, factor, limit, quantizer.bits(), y),
+        let book = self.quantizer.codebook();
+        let mut q = [[0.0; BLOCK]; LARGEST_BUCKET / BLOCK];
+        self.blocks(z, bytes, |block, z, y| {
+            self.kernels.nearest(z, factor, book, y, &mut q[block]);
+        });
+        let (full, rest) = (z.len() / BLOCK, z.len() % BLOCK);
+        if rest > 0 {
+            let spread = q[full];
+            partial::gather(&spread, &mut q[full][..rest]);
+        }
+        let dot = self.kernels.dot(z, &q.as_flattened()[..z.len()]);
+        finite(self.quantizer.step(norm / dot))
+    }
+
+    /// Packs the codes of every block of `x`: `codes(block, coordinates, y)` leaves them in the top bits of y.
+    fn blocks(
+        &self,
+        x: &[f32],
+        bytes: &mut [u8],
+        mut codes: impl FnMut(usize, &[f32; BLOCK], &mut [u32; BLOCK]),
+    ) {
+        let bits = self.quantizer.bits();
+        let block_bytes = 4 * LANES * usize::from(bits);
+        let (full, rest) = x.as_chunks::<BLOCK>();
+        let mut y = [0u32; BLOCK];
+        for (block, (x, bytes)) in full.iter().zip(bytes.chunks_mut(block_bytes)).enumerate() {
+            codes(block, x, &mut y);
+            self.kernels.pack(bits, &y, bytes);
+        }
+        if !rest.is_empty() {
+            let mut packed = [0; 4 * LANES * 16];
+            let packed = &mut packed[..block_bytes];
+            codes(full.len(), &partial::spread(rest), &mut y);
+            partial::clear_padding(&mut y, rest.len());
+            self.kernels.pack(bits, &y, packed);
+            let bytes = &mut bytes[full.len() * block_bytes..];
+            partial::gather_words(packed, rest.len().div_ceil(ROWS), bytes);
         }
     }
 }
 
-/// The step of one bucket, refusing what is not finite. `start` is its first coordinate.
+/// The step of one bucket of equidistant levels or signs; `None` where it is not finite.
 pub(crate) fn step_of_bucket(
     kernels: &'static Kernels,
     quantizer: &Quantizer,
-    start: usize,
     x: &[f32],
-) -> Result<f32, EncodeError> {
+) -> Option<f32> {
     let scale = match quantizer.scale() {
         Scale::BucketMax => f64::from(f32::from_bits(kernels.max_abs_bits(x))),
         Scale::BucketMean => kernels.sum_abs(x) / x.len() as f64,
         _ => kernels.sum_squares(x).sqrt(),
     };
-    step_of_scale(quantizer, scale, start, x)
+    step_of_scale(quantizer, scale)
 }
 
-/// The step of a bucket from its scale, refusing what is not finite. `start` is its first coordinate.
-fn step_of_scale(
-    quantizer: &Quantizer,
-    scale: f64,
-    start: usize,
-    x: &[f32],
-) -> Result<f32, EncodeError> {
-    if !scale.is_finite() {
-        return Err(not_finite(x, start));
-    }
-    let step = quantizer.step(scale);
-    if step.is_finite() {
-        Ok(step)
+/// The step of a bucket from its scale; `None` where it is not finite.
+fn step_of_scale(quantizer: &Quantizer, scale: f64) -> Option<f32> {
+    if scale.is_finite() {
+        finite(quantizer.step(scale))
     } else {
-        Err(EncodeError::Overflow { index: start })
+        None
     }
+}
+
+fn finite(step: f32) -> Option<f32> {
+    step.is_finite().then_some(step)
 }
 
 /// Writes raw f32; returns their checksum.
@@ -403,7 +440,7 @@ fn encode_f32(kernels: &'static Kernels, x: &[f32], body: &mut [u8]) -> Result<u
             let mut crc = 0;
             for (i, (bytes, x)) in bytes.chunks_mut(4 * BLOCK).zip(x.chunks(BLOCK)).enumerate() {
                 if kernels.max_abs_bits(x) >= f32::INFINITY.to_bits() {
-                    return Err(not_finite(x, task * per_task + i * BLOCK));
+                    return Err(unusable(x, task * per_task + i * BLOCK));
                 }
                 for (bytes, v) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(x) {
                     *bytes = v.to_le_bytes();

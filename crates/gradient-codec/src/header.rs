@@ -4,18 +4,18 @@
 //! |---|---|---|
 //! | 0 | 4 bytes | magic `GCDF` |
 //! | 4 | u16 | version, 1 |
-//! | 6 | u8 | bits per value: 1 signs, 2..=16 levels, 32 for raw f32 and sparse frames |
-//! | 7 | u8 | scale: 0 none, 1 bucket max, 2 bucket l2, 3 global l2, 4 global max, 5 bucket mean, 6 global mean |
-//! | 8 | u8 | levels: 0 raw f32, 1 uniform with a zero level, 4 sign, 5 stochastic sign, 6 top-K, 7 rand-K (2 mid-rise, 3 Lloyd-Max, reserved) |
+//! | 6 | u8 | bits per value: 1 signs, 1..=16 levels, 32 for raw f32 and sparse frames |
+//! | 7 | u8 | scale: 0 none, 1 bucket max, 2 bucket l2, 3 global l2, 4 global max, 5 bucket mean, 6 global mean, 7 bucket unbiased |
+//! | 8 | u8 | levels: 0 raw f32, 1 uniform with a zero level, 2 mid-rise, 3 Lloyd-Max, 4 sign, 5 stochastic sign, 6 top-K, 7 rand-K |
 //! | 9 | u8 | generator: 0 none (nothing is drawn), 1 Philox4x32-7, 2 ARS-5 |
 //! | 10 | u8 | log2 bucket; 0 without buckets |
 //! | 11 | u8 | log2 segment, 16; 0 for raw f32 and sparse frames |
-//! | 12 | u32 | flags: bit 0 reserved for a randomised rotation, bit 1 shrunk, all others 0 |
+//! | 12 | u32 | flags: bit 0 rotated, bit 1 shrunk, bit 2 all workers of the iteration share the rotation, all others 0 |
 //! | 16 | u64 | n, coordinates |
 //! | 24 | u64 | iteration |
 //! | 32 | u32 | worker |
 //! | 36 | u32 | tail length, in f32 |
-//! | 40 | u64 | rand-K: key of the coordinates; 0 otherwise |
+//! | 40 | u64 | rand-K: key of the coordinates; rotated: key of the rotation; 0 otherwise |
 //! | 48 | f32 | step of a global scale; 0 otherwise |
 //! | 52 | u32 | entries of a sparse frame; 0 otherwise |
 //! | 56 | u32 | CRC32C of everything after the header |
@@ -24,14 +24,18 @@
 use crate::checksum;
 use crate::compressor::{Compressor, Operator};
 use crate::layout::{HEADER_BYTES, LOG2_SEGMENT};
-use crate::quantizer::{Coding, Generator, Scale};
+use crate::quantizer::{Coding, Generator, MessageId, Scale, Sharing};
 
 /// First bytes of every frame.
 pub(crate) const MAGIC: [u8; 4] = *b"GCDF";
 /// Version of the frame format.
 pub(crate) const VERSION: u16 = 1;
+/// The flag of rotated frames.
+pub(crate) const ROTATED: u32 = 1;
 /// The flag of shrunk frames.
 pub(crate) const SHRUNK: u32 = 1 << 1;
+/// The flag of frames whose rotation all workers of the iteration share.
+pub(crate) const SHARED: u32 = 1 << 2;
 
 /// Levels kinds of sparse frames; those of quantizers are [`Coding`]'s numbers.
 const TOP_K: u8 = 6;
@@ -60,8 +64,8 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header of a message; its step, key and checksum are still to be filled in.
-    pub fn new(compressor: &Compressor, iteration: u64, worker: u32, tail: u32) -> Self {
+    /// The header of a message; its step and checksum are still to be filled in.
+    pub fn new(compressor: &Compressor, id: &MessageId, tail: u32) -> Self {
         let mut header = Self {
             magic: MAGIC,
             version: VERSION,
@@ -73,10 +77,10 @@ impl Header {
             log2_segment: 0,
             flags: if compressor.is_shrunk() { SHRUNK } else { 0 },
             n: compressor.coordinates() as u64,
-            iteration,
-            worker,
+            iteration: id.iteration,
+            worker: id.worker,
             tail,
-            key: 0,
+            key: compressor.key(id),
             step: 0.0,
             entries: compressor.entries().unwrap_or(0),
             payload_checksum: 0,
@@ -90,6 +94,11 @@ impl Header {
                     header.generator = quantizer.generator() as u8;
                 }
                 header.log2_bucket = quantizer.bucket().map_or(0, |b| b.trailing_zeros() as u8);
+                header.flags |= match quantizer.sharing() {
+                    None => 0,
+                    Some(Sharing::Message) => ROTATED,
+                    Some(Sharing::Round) => ROTATED | SHARED,
+                };
                 if quantizer.coding() != Coding::F32 {
                     header.log2_segment = LOG2_SEGMENT as u8;
                 }
@@ -160,15 +169,21 @@ mod tests {
     use super::*;
     use crate::{OneBitScale, Quantizer};
 
+    const ID: MessageId = MessageId {
+        seed: 5,
+        iteration: 6,
+        worker: 7,
+    };
+
     #[test]
     fn fields_lie_where_the_contract_says() {
         let q = Quantizer::new(Scale::BucketL2, 1024, 7, Generator::Philox).unwrap();
-        let mut header = Header::new(
-            &q.compressor(0x0102_0304_0506_0708),
-            0x1112_1314_1516_1718,
-            0x2122_2324,
-            0x3132_3334,
-        );
+        let id = MessageId {
+            seed: 0,
+            iteration: 0x1112_1314_1516_1718,
+            worker: 0x2122_2324,
+        };
+        let mut header = Header::new(&q.compressor(0x0102_0304_0506_0708), &id, 0x3132_3334);
         header.step = 1.0;
         header.payload_checksum = 0x4142_4344;
         let bytes = header.to_bytes();
@@ -185,7 +200,7 @@ mod tests {
     #[test]
     fn new_kinds_lie_where_the_contract_says() {
         let kind = |compressor: Compressor| {
-            let bytes = Header::new(&compressor, 0, 0, 0).to_bytes();
+            let bytes = Header::new(&compressor, &ID, 0).to_bytes();
             let entries = u32::from_le_bytes([bytes[52], bytes[53], bytes[54], bytes[55]]);
             ([6, 7, 8, 9, 10, 11, 12].map(|at: usize| bytes[at]), entries)
         };
@@ -202,6 +217,25 @@ mod tests {
             (one_bit(OneBitScale::Max), ([1, 4, 5, 2, 0, 16, 0], 0)),
             (one_bit(OneBitScale::L2), ([1, 3, 5, 2, 0, 16, 0], 0)),
             (
+                Quantizer::mid_rise(512, 1, Generator::Ars)
+                    .unwrap()
+                    .compressor(700),
+                ([1, 1, 2, 2, 9, 16, 0], 0),
+            ),
+            (
+                Quantizer::mid_rise(512, 4, Generator::Ars)
+                    .and_then(|quantizer| quantizer.rotated(Sharing::Round))
+                    .unwrap()
+                    .compressor(700),
+                ([4, 1, 2, 2, 9, 16, 5], 0),
+            ),
+            (
+                Quantizer::eden(4096, 3, Sharing::Message)
+                    .unwrap()
+                    .compressor(700),
+                ([3, 7, 3, 0, 12, 16, 1], 0),
+            ),
+            (
                 Compressor::top_k(7, 700).unwrap(),
                 ([32, 0, 6, 0, 0, 0, 0], 7),
             ),
@@ -216,7 +250,7 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_breaks_the_checksum() {
-        let header = Header::new(&Quantizer::f32().compressor(5), 6, 7, 8).to_bytes();
+        let header = Header::new(&Quantizer::f32().compressor(5), &ID, 8).to_bytes();
         for bit in 0..8 * HEADER_BYTES {
             let mut flipped = header;
             flipped[bit / 8] ^= 1 << (bit % 8);

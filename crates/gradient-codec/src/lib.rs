@@ -38,7 +38,8 @@
 //! let mut mean = vec![0.0; n];
 //! let mut frames = Vec::new();
 //! for (worker, bytes) in messages.iter().enumerate() {
-//!     let expected = Expected { iteration: 0, worker: worker as u32, compressor, tail: 0 };
+//!     let id = MessageId { seed: 42, iteration: 0, worker: worker as u32 };
+//!     let expected = Expected::new(&id, compressor, 0);
 //!     frames.push((Frame::parse(bytes, &expected)?, 0.5));
 //! }
 //! accumulate_many(&frames, &mut mean);
@@ -59,11 +60,13 @@ mod frame;
 mod header;
 mod kernels;
 pub mod layout;
+mod lloyd_max;
 mod partial;
 mod preset;
 mod quantizer;
 pub mod random;
 pub mod reference;
+mod rotation;
 mod sparse;
 #[cfg(test)]
 mod tests;
@@ -71,9 +74,13 @@ mod tests;
 pub use assemble::{BUCKET_HEADROOM, SMALLEST_BUCKET_SCALE};
 pub use compressor::{Compressor, Operator};
 pub use encode::EncodeError;
-pub use frame::{Expected, Frame, FrameError, accumulate_many};
+pub use frame::{Expected, Frame, FrameError, accumulate_many, accumulate_rotated};
 pub use preset::{BucketNorm, Preset, PresetError, Widths};
-pub use quantizer::{Coding, Generator, MessageId, OneBitScale, Quantizer, QuantizerError, Scale};
+pub use quantizer::{
+    Coding, FixedPoint, Generator, MessageId, OneBitScale, Quantizer, QuantizerError, Scale,
+    Sharing,
+};
+pub use rotation::Rotation;
 
 /// The instruction set whose loops this CPU runs: `avx512`, `avx2` or `portable`.
 pub fn instruction_set() -> &'static str {

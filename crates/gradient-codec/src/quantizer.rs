@@ -1,5 +1,7 @@
 //! What a message is quantized with: scale, width, bucket and rounding generator.
 
+use crate::lloyd_max::{self, Codebook};
+use crate::rotation::Rotation;
 use serde::{Deserialize, Serialize};
 
 /// What the quantization step is taken from.
@@ -21,6 +23,9 @@ pub enum Scale {
     BucketMean = 5,
     /// Mean magnitude of the whole vector (signs).
     GlobalMean = 6,
+    /// Euclidean norm of each bucket, corrected so that decoding is unbiased over random rotations:
+    /// `||z||^2 / <z, q>`, q the levels that z is sent as (Lloyd-Max levels; Vargaftik et al. 2022, EDEN).
+    BucketUnbiased = 7,
 }
 
 impl Scale {
@@ -39,6 +44,12 @@ pub enum Coding {
     F32 = 0,
     /// Multiples `-s..=s` of the step, stochastically rounded: unbiased.
     Uniform = 1,
+    /// Odd multiples `-(2^b - 1)..=2^b - 1` of half the step, all 2^b codes of them, stochastically
+    /// rounded: unbiased. There is no zero level.
+    MidRise = 2,
+    /// The levels of the Lloyd-Max quantizer of a normal law times the step, the nearest of them:
+    /// unbiased over random rotations.
+    LloydMax = 3,
     /// `+step` where `x >= 0`, `-step` elsewhere: biased, contractive.
     Sign = 4,
     /// `+step` with probability `(1 + x/step)/2`, `-step` otherwise: unbiased.
@@ -54,6 +65,21 @@ pub enum OneBitScale {
     Max,
     /// Euclidean norm.
     L2,
+}
+
+/// Who shares the random rotation of a message.
+///
+/// Given the rotation, stochastically rounded messages are unbiased and their errors independent, so
+/// that all workers of an iteration may share it, and the receiver undoes it once for their sum. The
+/// nearest Lloyd-Max level is unbiased over the rotation only: a shared one makes the errors of workers
+/// with similar gradients add up instead of averaging out (`docs/rotation.md` has figures).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sharing {
+    /// One rotation for all workers of an iteration.
+    Round,
+    /// Every message has its own.
+    Message,
 }
 
 /// Where the random bits of stochastic rounding come from. The decoder needs neither.
@@ -88,6 +114,16 @@ impl MessageId {
         counter_rng::rounding_key(self.seed, self.iteration, u64::from(self.worker))
     }
 
+    /// The key of the message's rotation.
+    pub fn rotation_key(&self, sharing: Sharing) -> u64 {
+        match sharing {
+            Sharing::Round => counter_rng::rotation_key(self.seed, self.iteration, None),
+            Sharing::Message => {
+                counter_rng::rotation_key(self.seed, self.iteration, Some(self.worker))
+            }
+        }
+    }
+
     /// The 64-bit key of rand-K's coordinates: the first two words of the rounding key, which
     /// nothing else uses in such a message.
     pub fn coordinates_key(&self) -> u64 {
@@ -99,8 +135,11 @@ impl MessageId {
 /// Settings that no quantizer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantizerError {
-    /// The width is not one of 2..=16.
-    #[error("quantize to {bits} bits per coordinate: widths are 2..=16, or 32 for f32")]
+    /// The quantizer has no such width.
+    #[error(
+        "quantize to {bits} bits per coordinate: widths are 2..=16 with a zero level, 1..=16 without, \
+         or 32 for f32"
+    )]
     Bits {
         /// The width asked for.
         bits: u8,
@@ -122,7 +161,8 @@ pub enum QuantizerError {
     },
     /// The scale belongs to another kind of quantizer.
     #[error(
-        "use scale {scale:?} with uniform levels: scales are bucket-max, bucket-l2 and global-l2"
+        "use scale {scale:?} with these levels: uniform ones have bucket-max, bucket-l2 and global-l2, \
+         mid-rise ones and rotations bucket-max"
     )]
     Scale {
         /// The scale asked for.
@@ -156,6 +196,19 @@ pub enum QuantizerError {
 /// keeps every coordinate strictly inside the outermost level whatever the rounding of f32.
 /// Buckets with a scale below 2^-90 send zeros.
 ///
+/// *Mid-rise levels* ([`Quantizer::mid_rise`]): `(c + 1/2) step` for the 2^b codes c, stochastically
+/// rounded, unbiased, `step = 2 max / (2^b - 1) * (1 + 2^-21)` per bucket. Without a zero level they waste none
+/// of the codes, which halves the error of dense vectors at 2 bits and makes 1 bit possible, but a sparse
+/// vector turns into noise unless it is rotated first.
+///
+/// *Rotated* ([`Quantizer::rotated`]): the same after a randomised Hadamard rotation of every bucket
+/// ([`crate::Rotation`]), exactly unbiased given the rotation.
+///
+/// *Lloyd-Max levels* ([`Quantizer::eden`]): rotated, then the nearest level of the quantizer that is
+/// best for the normal law, times the scale that makes the decoded vector unbiased over the rotations:
+/// EDEN (Vargaftik et al. 2022, arXiv 2108.08842), with a Hadamard rotation in two rounds per bucket in
+/// place of a uniform one of the whole vector.
+///
 /// *Signs* ([`Quantizer::sign`]): one bit per coordinate and one step `||x_I||_1 / |I|` per group I,
 /// the grouped sign of Li, Skoglund & Xiao (2603.16353). sign(0) is +1.
 ///
@@ -169,6 +222,7 @@ pub struct Quantizer {
     bucket: u32,
     bits: u8,
     generator: Generator,
+    rotation: Option<Sharing>,
 }
 
 impl Quantizer {
@@ -191,16 +245,9 @@ impl Quantizer {
             return Err(QuantizerError::Bits { bits });
         }
         let bucket = match scale {
-            Scale::BucketMax | Scale::BucketL2 => {
-                if !bucket.is_power_of_two() || !(512..=8192).contains(&bucket) {
-                    return Err(QuantizerError::Bucket { bucket });
-                }
-                bucket
-            }
-            Scale::None | Scale::GlobalL2 => 0,
-            Scale::GlobalMax | Scale::BucketMean | Scale::GlobalMean => {
-                return Err(QuantizerError::Scale { scale });
-            }
+            Scale::BucketMax | Scale::BucketL2 => checked_bucket(bucket)?,
+            Scale::GlobalL2 => 0,
+            _ => return Err(QuantizerError::Scale { scale }),
         };
         Ok(Self {
             coding: Coding::Uniform,
@@ -208,6 +255,62 @@ impl Quantizer {
             bucket,
             bits,
             generator,
+            rotation: None,
+        })
+    }
+
+    /// A quantizer with mid-rise levels and the largest magnitude of each bucket for a scale; width 32
+    /// means f32 passthrough.
+    ///
+    /// # Errors
+    /// A width outside 1..=16 and 32, or a bucket that is not a power of two in 512..=8192.
+    pub fn mid_rise(bucket: u32, bits: u8, generator: Generator) -> Result<Self, QuantizerError> {
+        if bits == 32 {
+            return Ok(Self::f32());
+        }
+        if !(1..=16).contains(&bits) {
+            return Err(QuantizerError::Bits { bits });
+        }
+        Ok(Self {
+            coding: Coding::MidRise,
+            scale: Scale::BucketMax,
+            bucket: checked_bucket(bucket)?,
+            bits,
+            generator,
+            rotation: None,
+        })
+    }
+
+    /// The same quantizer after a random rotation of every bucket. f32 passthrough is not rotated.
+    ///
+    /// # Errors
+    /// A scale other than the largest magnitude of a bucket.
+    pub fn rotated(self, sharing: Sharing) -> Result<Self, QuantizerError> {
+        match self.scale {
+            Scale::None => Ok(self),
+            Scale::BucketMax => Ok(Self {
+                rotation: Some(sharing),
+                ..self
+            }),
+            scale => Err(QuantizerError::Scale { scale }),
+        }
+    }
+
+    /// Lloyd-Max levels after a random rotation of every bucket, with the unbiased scale; width 32
+    /// means f32 passthrough.
+    ///
+    /// # Errors
+    /// As [`Quantizer::mid_rise`].
+    pub fn eden(bucket: u32, bits: u8, sharing: Sharing) -> Result<Self, QuantizerError> {
+        let like = Self::mid_rise(bucket, bits, Generator::default())?;
+        if like.is_f32() {
+            return Ok(like);
+        }
+        Ok(Self {
+            coding: Coding::LloydMax,
+            scale: Scale::BucketUnbiased,
+            rotation: Some(sharing),
+            ..like
         })
     }
 
@@ -229,6 +332,7 @@ impl Quantizer {
             bucket: group,
             bits: 1,
             generator: Generator::default(),
+            rotation: None,
         })
     }
 
@@ -243,6 +347,7 @@ impl Quantizer {
             bucket: 0,
             bits: 1,
             generator,
+            rotation: None,
         }
     }
 
@@ -254,6 +359,7 @@ impl Quantizer {
             bucket: 0,
             bits: 32,
             generator: Generator::default(),
+            rotation: None,
         }
     }
 
@@ -281,7 +387,23 @@ impl Quantizer {
         (self.bucket != 0).then_some(self.bucket)
     }
 
-    /// Bits per coordinate: 1 for signs, 2..=16 for uniform levels, 32 for f32.
+    /// Who shares the rotation; `None` where there is none.
+    pub fn sharing(&self) -> Option<Sharing> {
+        self.rotation
+    }
+
+    /// The rotation with this key; `None` where there is none.
+    pub(crate) fn rotation(&self, key: u64) -> Option<Rotation> {
+        let rounds = if self.coding == Coding::LloydMax {
+            2
+        } else {
+            1
+        };
+        self.rotation
+            .map(|_| Rotation::new(key, self.bucket, rounds))
+    }
+
+    /// Bits per coordinate: 1 for signs, 1..=16 for levels (2..=16 for uniform ones), 32 for f32.
     pub fn bits(&self) -> u8 {
         self.bits
     }
@@ -296,94 +418,132 @@ impl Quantizer {
         self.bits == 32
     }
 
+    /// Whether the expectation of what is decoded is what was encoded, over the random bits or, with
+    /// Lloyd-Max levels, the rotations.
+    pub(crate) fn is_unbiased(&self) -> bool {
+        self.coding != Coding::Sign
+    }
+
     /// Whether the codes are drawn with random bits.
     pub fn draws(&self) -> bool {
-        matches!(self.coding, Coding::Uniform | Coding::StochasticSign)
+        matches!(
+            self.coding,
+            Coding::Uniform | Coding::MidRise | Coding::StochasticSign
+        )
     }
 
-    /// Levels a side: `s = 2^(bits-1) - 1`, 1 for signs. Meaningless (0) for f32.
-    pub fn levels(&self) -> u32 {
+    /// The outermost level in steps: `s = 2^(bits-1) - 1`, `(2^bits - 1) / 2` for mid-rise levels, the
+    /// largest Lloyd-Max level (of a standard normal law), 1 for signs. Meaningless (0) for f32.
+    pub fn outermost(&self) -> f32 {
         match self.coding {
-            Coding::F32 => 0,
-            Coding::Uniform => (1 << (self.bits - 1)) - 1,
-            Coding::Sign | Coding::StochasticSign => 1,
+            Coding::F32 => 0.0,
+            Coding::Uniform => ((1u32 << (self.bits - 1)) - 1) as f32,
+            Coding::MidRise => ((1u32 << self.bits) - 1) as f32 / 2.0,
+            Coding::LloydMax => self.codebook().outermost(),
+            Coding::Sign | Coding::StochasticSign => 1.0,
         }
     }
 
-    /// The step of what shares the scale `scale` (max, norm or mean); 0 sends zeros, infinite where
-    /// the outermost level would overflow f32.
+    /// Levels of a standard normal law, of Lloyd-Max quantizers.
+    pub(crate) fn codebook(&self) -> &'static Codebook {
+        lloyd_max::codebook(self.bits)
+    }
+
+    /// Whether the code `-2^(bits-1)` stands for nothing.
+    pub(crate) fn reserves_a_code(&self) -> bool {
+        self.coding == Coding::Uniform
+    }
+
+    /// The step of what shares the scale `scale` (max, norm or mean; for Lloyd-Max levels the step
+    /// itself); 0 sends zeros, infinite where the outermost level would overflow f32.
     pub fn step(&self, scale: f64) -> f32 {
-        match (self.coding, self.scale) {
-            (Coding::F32, _) => 0.0,
-            (Coding::Uniform, Scale::GlobalL2) => global_step(scale, self.levels()),
-            (Coding::Uniform, _) => bucket_step(scale as f32, self.levels()),
-            (Coding::Sign, _) => scale as f32,
-            (Coding::StochasticSign, _) => {
-                let scale = scale as f32;
-                if scale < SMALLEST_SCALE { 0.0 } else { scale }
-            }
+        let narrow = scale as f32;
+        let outermost = self.outermost();
+        let step = match (self.coding, self.scale) {
+            (Coding::F32, _) => return 0.0,
+            (Coding::Sign, _) => return narrow,
+            (Coding::Uniform, Scale::GlobalL2) if scale < SMALLEST_NORM => return 0.0,
+            (Coding::Uniform, Scale::GlobalL2) => (scale / f64::from(outermost)) as f32,
+            _ if narrow < SMALLEST_SCALE => return 0.0,
+            (Coding::Uniform | Coding::MidRise, _) => narrow / outermost * HEADROOM,
+            (Coding::LloydMax | Coding::StochasticSign, _) => narrow,
+        };
+        if (step * outermost).is_finite() {
+            step
+        } else {
+            f32::INFINITY
         }
     }
 
-    /// One coordinate times this is its level in fixed point; 0 for step 0.
-    pub fn fixed_point_factor(&self, step: f32) -> f32 {
-        fixed_point_factor(step, if self.bits == 1 { 2 } else { self.bits })
-    }
-
-    /// The outermost level in fixed point, exact in f32.
-    pub fn fixed_point_limit(&self) -> f32 {
-        fixed_point_limit(self.levels(), if self.bits == 1 { 2 } else { self.bits })
+    /// The levels in fixed point for a step; for stochastic signs mid-rise levels `+-step` of 1 bit.
+    pub fn fixed_point(&self, step: f32) -> FixedPoint {
+        let (bits, middle) = (u32::from(self.bits), 1u64 << (31 - self.bits % 32));
+        // Half units, so that both kinds of levels are whole numbers of them.
+        let (half_units, offset) = match self.coding {
+            Coding::Uniform => (2.0 * self.outermost(), 0),
+            Coding::MidRise => (2.0 * self.outermost(), middle),
+            Coding::StochasticSign => (1.0, middle),
+            Coding::F32 | Coding::LloydMax | Coding::Sign => (0.0, 0),
+        };
+        let limit = half_units * middle as f32;
+        let unit = match self.coding {
+            Coding::StochasticSign => middle,
+            _ => 2 * middle,
+        };
+        FixedPoint {
+            factor: if step == 0.0 { 0.0 } else { unit as f32 / step },
+            limit,
+            bits,
+            offset: (offset as u32).wrapping_neg(),
+        }
     }
 }
 
+/// Equidistant levels with `2^(32-bits)` units to a level, so that codes are the top bits of 32-bit
+/// words.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FixedPoint {
+    /// A coordinate times this is its level in units, `2^(32-bits) / step`; 0 for step 0. Stochastic
+    /// signs, whose levels are two steps apart, have `2^30 / step`.
+    pub factor: f32,
+    /// The outermost level in units, exact in f32.
+    pub limit: f32,
+    /// Bits of a code.
+    pub bits: u32,
+    /// What is added to a level in units, wrapping: 0, or minus half a level where there is no zero
+    /// level.
+    pub offset: u32,
+}
+
+/// What brings `n` coordinates with the squared norm `norm` to variance 1; 0 where they are to be sent
+/// as zeros, `None` where the norm is not finite.
+pub(crate) fn unit_variance(norm: f64, n: usize) -> Option<f32> {
+    let deviation = (norm / n.max(1) as f64).sqrt();
+    if !deviation.is_finite() {
+        None
+    } else if (deviation as f32) < SMALLEST_SCALE {
+        Some(0.0)
+    } else {
+        Some((1.0 / deviation) as f32)
+    }
+}
+
+fn checked_bucket(bucket: u32) -> Result<u32, QuantizerError> {
+    if bucket.is_power_of_two() && (512..=LARGEST_BUCKET as u32).contains(&bucket) {
+        Ok(bucket)
+    } else {
+        Err(QuantizerError::Bucket { bucket })
+    }
+}
+
+/// Coordinates of the largest bucket.
+pub(crate) const LARGEST_BUCKET: usize = 8192;
 /// Below this a global norm sends zeros (the convention of the authors' runs).
 const SMALLEST_NORM: f64 = 1e-8;
 /// Below this any other scale sends zeros: 2^(32-bits) / step stays finite above it.
 pub(crate) const SMALLEST_SCALE: f32 = f32::from_bits((127 - 90) << 23);
 /// Head-room of bucketed steps, 1 + 2^-21.
 pub(crate) const HEADROOM: f32 = 1.0 + 1.0 / (1 << 21) as f32;
-
-/// The step of one bucket whose scale (max or norm, rounded to f32) is `scale`; 0 sends zeros.
-/// Infinite where the outermost level would overflow f32.
-fn bucket_step(scale: f32, levels: u32) -> f32 {
-    if scale < SMALLEST_SCALE {
-        return 0.0;
-    }
-    let step = scale / levels as f32 * HEADROOM;
-    if (step * levels as f32).is_finite() {
-        step
-    } else {
-        f32::INFINITY
-    }
-}
-
-/// Eq 3's step of a vector with norm `norm`; 0 sends zeros, infinite as in [`bucket_step`].
-fn global_step(norm: f64, levels: u32) -> f32 {
-    if norm < SMALLEST_NORM {
-        return 0.0;
-    }
-    let step = (norm / f64::from(levels)) as f32;
-    if (step * levels as f32).is_finite() {
-        step
-    } else {
-        f32::INFINITY
-    }
-}
-
-/// `2^(32-bits) / step`: `2^(32-bits)` units of fixed point to a level. Signs have 2^30, the width
-/// of levels at 2 bits, so that a level and 31 random bits fit 32.
-fn fixed_point_factor(step: f32, bits: u8) -> f32 {
-    if step == 0.0 {
-        0.0
-    } else {
-        (1u64 << (32 - bits)) as f32 / step
-    }
-}
-
-/// `s 2^(32-bits)`.
-fn fixed_point_limit(levels: u32, bits: u8) -> f32 {
-    (u64::from(levels) << (32 - bits)) as f32
-}
 
 #[cfg(test)]
 mod tests {
@@ -412,12 +572,18 @@ mod tests {
             assert_eq!(Quantizer::sign(group), Err(QuantizerError::Group { group }));
         }
         let whole = Quantizer::sign(0).unwrap();
-        assert_eq!((whole.bits(), whole.levels(), whole.bucket()), (1, 1, None));
+        assert_eq!(
+            (whole.bits(), whole.outermost(), whole.bucket()),
+            (1, 1.0, None)
+        );
         assert_eq!(whole.with_generator(Generator::Philox), whole);
         assert_eq!(Quantizer::sign(65536).unwrap().bucket(), Some(65536));
         let one_bit = Quantizer::one_bit(OneBitScale::Max, Generator::Ars);
-        assert_eq!(one_bit.fixed_point_factor(0.5) * 0.5, (1u32 << 30) as f32);
-        assert_eq!(one_bit.fixed_point_limit(), (1u32 << 30) as f32);
+        let levels = one_bit.fixed_point(0.5);
+        assert_eq!(
+            (levels.factor * 0.5, levels.limit),
+            ((1u32 << 30) as f32, (1u32 << 30) as f32)
+        );
         assert!(one_bit.step(f64::from(f32::MAX) * 2.0).is_infinite());
         for scale in [Scale::GlobalMax, Scale::BucketMean, Scale::GlobalMean] {
             let error = Quantizer::new(scale, 512, 4, Generator::Ars);
@@ -425,18 +591,57 @@ mod tests {
         }
     }
 
+    /// Uniform and mid-rise quantizers of every width.
+    fn bucketed() -> impl Iterator<Item = Quantizer> {
+        let uniform = (2..=16).map(|b| Quantizer::new(Scale::BucketMax, 512, b, Generator::Ars));
+        let mid_rise = (1..=16).map(|b| Quantizer::mid_rise(512, b, Generator::Ars));
+        uniform.chain(mid_rise).map(Result::unwrap)
+    }
+
+    #[test]
+    fn rotations_belong_to_bucket_maxima() {
+        for quantizer in bucketed() {
+            let rotated = quantizer.rotated(Sharing::Round).unwrap();
+            assert_eq!(rotated.sharing(), Some(Sharing::Round));
+        }
+        assert_eq!(
+            Quantizer::f32().rotated(Sharing::Round),
+            Ok(Quantizer::f32())
+        );
+        let l2 = Quantizer::new(Scale::BucketL2, 512, 4, Generator::Ars).unwrap();
+        let scale = Scale::BucketL2;
+        assert_eq!(
+            l2.rotated(Sharing::Round),
+            Err(QuantizerError::Scale { scale })
+        );
+        for bits in [0, 17, 31] {
+            let error = Err(QuantizerError::Bits { bits });
+            assert_eq!(Quantizer::eden(512, bits, Sharing::Round), error);
+        }
+        let id = |seed, iteration, worker| MessageId {
+            seed,
+            iteration,
+            worker,
+        };
+        let key = |id: MessageId| id.rotation_key(Sharing::Round);
+        assert_eq!(key(id(1, 2, 3)), key(id(1, 2, 4)));
+        assert_ne!(key(id(1, 2, 3)), key(id(1, 3, 3)));
+        let own = |id: MessageId| id.rotation_key(Sharing::Message);
+        assert_ne!(own(id(1, 2, 3)), own(id(1, 2, 4)));
+        assert_ne!(own(id(1, 2, 0)), key(id(1, 2, 0)));
+    }
+
     #[test]
     fn headroom_keeps_the_largest_coordinate_inside() {
-        // Every exponent, awkward mantissas: |x| k must round strictly below s 2^(32-b).
-        for bits in 2..=16u8 {
-            let levels = (1u32 << (bits - 1)) - 1;
+        // Every exponent, awkward mantissas: |x| k must round strictly below the outermost level.
+        for quantizer in bucketed() {
             for exponent in 40..250u32 {
                 for mantissa in [0, 1, 2, 3, 0x2a_aaab, 0x55_5555, 0x7f_fffe, 0x7f_ffff] {
                     let scale = f32::from_bits(exponent << 23 | mantissa);
-                    let step = bucket_step(scale, levels);
-                    let level = scale * fixed_point_factor(step, bits);
-                    assert!(level < fixed_point_limit(levels, bits), "{bits} {scale:e}");
-                    assert!(level > 0.999_99 * fixed_point_limit(levels, bits));
+                    let levels = quantizer.fixed_point(quantizer.step(f64::from(scale)));
+                    let level = scale * levels.factor;
+                    assert!(level < levels.limit, "{quantizer:?} {scale:e}");
+                    assert!(level > 0.999_99 * levels.limit);
                 }
             }
         }
@@ -444,14 +649,15 @@ mod tests {
 
     #[test]
     fn steps_never_overflow_silently() {
-        for bits in 2..=16u8 {
-            let levels = (1u32 << (bits - 1)) - 1;
-            assert_eq!(bucket_step(f32::MAX, levels), f32::INFINITY);
-            assert!(bucket_step(f32::MAX / 2.0, levels).is_finite());
-            assert_eq!(global_step(f64::MAX, levels), f32::INFINITY);
-            assert_eq!(bucket_step(1e-28, levels), 0.0);
-            let small = bucket_step(SMALLEST_SCALE, levels);
-            assert!(small > 0.0 && fixed_point_factor(small, bits).is_finite());
+        for quantizer in bucketed() {
+            let step = |scale: f32| quantizer.step(f64::from(scale));
+            assert_eq!(step(f32::MAX), f32::INFINITY);
+            assert!(step(f32::MAX / 4.0).is_finite());
+            assert_eq!(step(1e-28), 0.0);
+            let small = step(SMALLEST_SCALE);
+            assert!(small > 0.0 && quantizer.fixed_point(small).factor.is_finite());
         }
+        let global = Quantizer::new(Scale::GlobalL2, 0, 4, Generator::Ars).unwrap();
+        assert_eq!(global.step(f64::MAX), f32::INFINITY);
     }
 }

@@ -19,8 +19,9 @@ use crate::encode::{EncodeError, amplified, checked_lengths};
 use crate::header::Header;
 use crate::kernels::Kernels;
 use crate::layout::{BLOCK, HEADER_BYTES, ROWS, SEGMENT};
-use crate::quantizer::{Coding, MessageId, Quantizer, Scale};
+use crate::quantizer::{Coding, FixedPoint, Generator, MessageId, Quantizer, Scale, unit_variance};
 use crate::random;
+use crate::rotation::{self, Rotation};
 use std::collections::BTreeSet;
 
 /// Where coordinate `i` of a vector of `n` lies.
@@ -64,6 +65,10 @@ fn sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     for (i, v) in x.iter().enumerate() {
         partial[i % 32] += f(f64::from(*v));
     }
+    pairwise(partial)
+}
+
+fn pairwise(mut partial: [f64; 32]) -> f64 {
     for width in [16, 8, 4, 2, 1] {
         for p in 0..width {
             partial[p] += partial[p + width];
@@ -72,7 +77,87 @@ fn sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     partial[0]
 }
 
-/// Step 3: the steps of a vector: one per bucket, or one in all with a global scale.
+/// The sign of coordinate `i` of the vector in a rotation's window 0, 1, ...: whether it is flipped.
+pub fn is_flipped(key: u64, window: u32, i: usize) -> bool {
+    let (stripe, block, row, lane) = (i / (32 * BLOCK), i / BLOCK % 32, i % BLOCK / 16, i % 16);
+    let word = random::bits(
+        Generator::Philox,
+        rotation::sign_key(key, window),
+        stripe as u64,
+        block,
+        lane,
+    );
+    word >> (31 - row) & 1 == 1
+}
+
+/// The Hadamard transform of 2^m coordinates, times `fl(1/sqrt(2^m))`.
+fn hadamard(x: &mut [f32]) {
+    let mut h = 1;
+    while h < x.len() {
+        for i in (0..x.len()).filter(|i| i & h == 0) {
+            (x[i], x[i + h]) = (x[i] + x[i + h], x[i] - x[i + h]);
+        }
+        h *= 2;
+    }
+    let scale = (1.0 / (x.len() as f64).sqrt()) as f32;
+    x.iter_mut().for_each(|v| *v *= scale);
+}
+
+/// Flips the signs of coordinates `start..` of the vector that a window flips.
+fn flip(rotation: &Rotation, window: usize, start: usize, x: &mut [f32]) {
+    for (i, v) in x.iter_mut().enumerate() {
+        if is_flipped(rotation.key(), window as u32, start + i) {
+            *v = -*v;
+        }
+    }
+}
+
+/// Step 1b of rotated kinds: the vector after its rotation, block by block.
+pub fn rotate(rotation: &Rotation, x: &[f32]) -> Vec<f32> {
+    let mut z = x.to_vec();
+    for (j, z) in z.chunks_mut(rotation.block()).enumerate() {
+        for (window, (from, to)) in rotation.windows(z.len()).enumerate() {
+            let start = j * rotation.block() + from;
+            flip(rotation, window, start, &mut z[from..to]);
+            hadamard(&mut z[from..to]);
+        }
+    }
+    z
+}
+
+/// The inverse of [`rotate`].
+pub fn rotate_back(rotation: &Rotation, z: &[f32]) -> Vec<f32> {
+    let mut x = z.to_vec();
+    for (j, x) in x.chunks_mut(rotation.block()).enumerate() {
+        for (window, (from, to)) in rotation.windows(x.len()).enumerate().rev() {
+            let start = j * rotation.block() + from;
+            hadamard(&mut x[from..to]);
+            flip(rotation, window, start, &mut x[from..to]);
+        }
+    }
+    x
+}
+
+/// Step 5 of Lloyd-Max levels: the code of the level nearest to `z * factor`, `factor` the reciprocal of
+/// the bucket's root mean square; ties go to the larger magnitude.
+pub fn nearest_code(quantizer: &Quantizer, factor: f32, z: f32) -> i32 {
+    let level = z * factor;
+    let below = |t: &&f32| **t <= level.abs();
+    let index = quantizer
+        .codebook()
+        .thresholds()
+        .iter()
+        .filter(below)
+        .count() as i32;
+    if level < 0.0 { !index } else { index }
+}
+
+/// Step 2 of Lloyd-Max levels: what brings a bucket to variance 1.
+fn factor(z: &[f32]) -> f32 {
+    unit_variance(sum_squares(z), z.len()).unwrap_or(f32::NAN)
+}
+
+/// Step 3: the steps of a vector (rotated already): one per bucket, or one in all with a global scale.
 ///
 /// # Errors
 /// The first bucket that holds a coordinate that is not finite, or whose scale is beyond f32.
@@ -93,6 +178,15 @@ pub fn steps(quantizer: &Quantizer, x: &[f32]) -> Result<Vec<f32>, EncodeError> 
             Scale::BucketMean => sum_abs(x) / x.len() as f64,
             Scale::GlobalL2 => by_segment(sum_squares).sqrt(),
             Scale::GlobalMean => by_segment(sum_abs) / x.len() as f64,
+            Scale::BucketUnbiased if factor(x) == 0.0 => 0.0,
+            Scale::BucketUnbiased => {
+                let mut partial = [0f64; 32];
+                for (i, z) in x.iter().enumerate() {
+                    let q = value(quantizer, nearest_code(quantizer, factor(x), *z));
+                    partial[i % 32] += f64::from(*z) * f64::from(q);
+                }
+                sum_squares(x) / pairwise(partial)
+            }
         });
         if step.is_finite() {
             Ok(step)
@@ -106,28 +200,26 @@ pub fn steps(quantizer: &Quantizer, x: &[f32]) -> Result<Vec<f32>, EncodeError> 
 /// Step 4: the level of one coordinate in fixed point, `2^(32-bits)` to a level; for stochastic signs
 /// `2^30` to the step.
 pub fn fixed_point_level(quantizer: &Quantizer, step: f32, x: f32) -> i32 {
-    let limit = quantizer.fixed_point_limit();
-    let level = x * quantizer.fixed_point_factor(step);
-    level.clamp(-limit, limit).round_ties_even() as i32
+    let FixedPoint { factor, limit, .. } = quantizer.fixed_point(step);
+    (x * factor).clamp(-limit, limit).round_ties_even() as i32
 }
 
-/// Step 5: the code of one coordinate.
+/// Step 5: the code of one coordinate of equidistant levels or signs.
 ///
-/// Uniform levels: `floor(level + u)`, u the random bits' top `32 - bits` as a fraction. Signs: -1
-/// for a minus and 0 for a plus; stochastic ones are a minus if the level in `-1..=1` is below
-/// `2 u - 1`, u the random bits' top 31.
+/// Uniform levels: `floor(level + u)`, u the random bits' top `32 - bits` as a fraction; mid-rise ones:
+/// `floor(level - 1/2 + u)`. Signs: -1 for a minus and 0 for a plus; stochastic ones are a minus if the
+/// level in `-1..=1` is below `1 - 2 u`, u the random bits' top 31.
 pub fn code(quantizer: &Quantizer, step: f32, x: f32, random: u32) -> i32 {
     let bits = quantizer.bits();
-    let level = || fixed_point_level(quantizer, step, x);
+    let level = || i64::from(fixed_point_level(quantizer, step, x));
+    let uniform = i64::from(random >> bits);
     match quantizer.coding() {
         _ if step == 0.0 => 0,
-        Coding::F32 => 0,
-        Coding::Uniform => (level() + (random >> bits) as i32) >> (32 - bits),
+        Coding::F32 | Coding::LloydMax => 0,
+        Coding::Uniform => ((level() + uniform) >> (32 - bits)) as i32,
+        Coding::MidRise => ((level() - (1 << (31 - bits)) + uniform) >> (32 - bits)) as i32,
         Coding::Sign => -i32::from(x < 0.0),
-        Coding::StochasticSign => {
-            let minus = i64::from(level()) + i64::from(random >> 1) < 1 << 30;
-            -i32::from(minus)
-        }
+        Coding::StochasticSign => -i32::from(level() + uniform < 1 << 30),
     }
 }
 
@@ -136,6 +228,11 @@ fn value(quantizer: &Quantizer, code: i32) -> f32 {
     match quantizer.coding() {
         Coding::Sign | Coding::StochasticSign => (1 + 2 * code) as f32,
         Coding::Uniform | Coding::F32 => code as f32,
+        Coding::MidRise => code as f32 + 0.5,
+        Coding::LloydMax => {
+            let values = quantizer.codebook().values();
+            values[(code + values.len() as i32 / 2) as usize]
+        }
     }
 }
 
@@ -216,17 +313,33 @@ pub fn encode_with(
     random: impl Fn(u64, usize, usize) -> u32,
 ) -> Result<Vec<u8>, EncodeError> {
     let tail_len = checked_lengths(compressor, x, tail)?;
-    let mut header = Header::new(compressor, id.iteration, id.worker, tail_len);
+    let mut header = Header::new(compressor, id, tail_len);
     let mut bytes = vec![0; compressor.frame_len(tail.len())];
     let body = &mut bytes[HEADER_BYTES..];
     match compressor.operator() {
         Operator::Quantizer(quantizer) => {
-            let steps = steps(&quantizer, x)?;
-            let shrinkage = compressor.shrinkage(Kernels::best(), x);
+            let rotation = compressor.rotation(id);
+            let rotated = rotation.map(|rotation| rotate(&rotation, x));
+            let z = rotated.as_deref().unwrap_or(x);
+            let steps = match (steps(&quantizer, z), rotation) {
+                // Rotating spreads what is not finite over its block, or makes it so.
+                (Err(EncodeError::NotFinite { index }), Some(rotation)) => {
+                    let start = index - index % rotation.block();
+                    let mut block = x.iter().skip(start).take(rotation.block());
+                    return Err(match block.position(|v| !v.is_finite()) {
+                        Some(index) => EncodeError::NotFinite {
+                            index: start + index,
+                        },
+                        None => EncodeError::Overflow { index: start },
+                    });
+                }
+                (steps, _) => steps?,
+            };
+            let shrinkage = compressor.shrinkage(Kernels::best(), x, rotation);
             if quantizer.scale().is_global() {
                 header.step = steps.first().copied().unwrap_or(0.0) * shrinkage;
             }
-            encode_blocks(&quantizer, &steps, shrinkage, x, random, body);
+            encode_blocks(&quantizer, &steps, shrinkage, z, random, body);
         }
         _ => {
             if let Some(index) = x.iter().position(|v| !v.is_finite()) {
@@ -234,10 +347,7 @@ pub fn encode_with(
             }
             let k = compressor.entries().map_or(0, |k| k as usize);
             let kept = match compressor.operator() {
-                Operator::RandK { .. } => {
-                    header.key = id.coordinates_key();
-                    random_coordinates(header.key, x.len(), k)
-                }
+                Operator::RandK { .. } => random_coordinates(header.key, x.len(), k),
                 _ => largest(x, k),
             };
             let bits = compressor.index_bits() as usize;
@@ -273,6 +383,8 @@ fn encode_blocks(
     body: &mut [u8],
 ) {
     let n = x.len();
+    let buckets = x.chunks(quantizer.bucket().map_or(n.max(1), |b| b as usize));
+    let factors: Vec<f32> = buckets.map(factor).collect();
     for (i, x) in x.iter().enumerate() {
         if quantizer.is_f32() {
             body[4 * i..4 * i + 4].copy_from_slice(&x.to_le_bytes());
@@ -290,13 +402,23 @@ fn encode_blocks(
         };
         let place = place(i, n);
         let random = random(place.block as u64, place.row, place.lane);
-        let code = code(quantizer, step, *x, random);
+        let code = match (quantizer.coding(), quantizer.bucket()) {
+            (Coding::LloydMax, Some(bucket)) if step != 0.0 => {
+                nearest_code(quantizer, factors[i / bucket as usize], *x)
+            }
+            _ => code(quantizer, step, *x, random),
+        };
         for j in 0..usize::from(quantizer.bits()) {
             let (byte, bit) = bit_position(quantizer.bits(), place, j);
             let value = (code >> (usize::from(quantizer.bits()) - 1 - j)) as u8 & 1;
             body[block + byte] |= value << bit;
         }
     }
+}
+
+/// The key in a header.
+fn key(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|j| bytes[40 + j]))
 }
 
 fn f32_at(bytes: &[u8], at: usize) -> f32 {
@@ -330,14 +452,22 @@ pub fn accumulate(compressor: &Compressor, bytes: &[u8], weight: f32, acc: &mut 
     let n = acc.len();
     match compressor.operator() {
         Operator::Quantizer(quantizer) => {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                *acc += if quantizer.is_f32() {
-                    weight * f32_at(bytes, HEADER_BYTES + 4 * i)
-                } else {
-                    let (code, step) = code_and_step(&quantizer, n, bytes, i);
-                    (weight * step) * value(&quantizer, code)
-                };
+            let mut products: Vec<f32> = (0..n)
+                .map(|i| {
+                    if quantizer.is_f32() {
+                        weight * f32_at(bytes, HEADER_BYTES + 4 * i)
+                    } else {
+                        let (code, step) = code_and_step(&quantizer, n, bytes, i);
+                        (weight * step) * value(&quantizer, code)
+                    }
+                })
+                .collect();
+            if let Some(rotation) = quantizer.rotation(key(bytes)) {
+                // Into zeros: the sign of a zero product is lost there.
+                products.iter_mut().for_each(|v| *v += 0.0);
+                products = rotate_back(&rotation, &products);
             }
+            acc.iter_mut().zip(products).for_each(|(acc, v)| *acc += v);
         }
         Operator::TopK { entries } => {
             let (k, bits) = (entries as usize, compressor.index_bits() as usize);
@@ -352,8 +482,7 @@ pub fn accumulate(compressor: &Compressor, bytes: &[u8], weight: f32, acc: &mut 
             }
         }
         Operator::RandK { entries } => {
-            let key = u64::from_le_bytes(std::array::from_fn(|j| bytes[40 + j]));
-            let kept = random_coordinates(key, n, entries as usize);
+            let kept = random_coordinates(key(bytes), n, entries as usize);
             for (e, i) in kept.into_iter().enumerate() {
                 acc[i] += weight * f32_at(bytes, HEADER_BYTES + 4 * e);
             }

@@ -5,7 +5,7 @@ use crate::error::DeviceCodecError;
 use crate::layout::{FULL_LANES, Run, runs, segment_words};
 use crate::pack::unpack;
 use gradient_codec::layout::BLOCK;
-use gradient_codec::{Frame, Operator, Quantizer};
+use gradient_codec::{Coding, Frame, Operator, Quantizer};
 use tch::{Device, Kind, TchError, Tensor};
 
 /// Segments that are worked on together, as in [`crate::Encoder`].
@@ -44,7 +44,15 @@ impl Decoder {
                 expected: format!("one of {} elements", frame.coordinates()),
             });
         }
+        let has_other_levels = |quantizer: &Quantizer| {
+            quantizer.sharing().is_some() || quantizer.coding() == Coding::MidRise
+        };
         match (frame.compressor().operator(), frame.quantized_body()) {
+            (Operator::Quantizer(quantizer), _) if has_other_levels(&quantizer) => {
+                Err(DeviceCodecError::Unsupported {
+                    what: "adding rotated frames and mid-rise levels",
+                })
+            }
             (Operator::Quantizer(quantizer), Some((body, step))) => Ok(tch::no_grad(|| {
                 self.add(&quantizer, body, step, weight, acc)
             })?),

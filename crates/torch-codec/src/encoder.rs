@@ -62,6 +62,12 @@ impl Encoder {
         match compressor.operator() {
             _ if compressor.is_shrunk() => unsupported("shrinking"),
             Operator::Quantizer(quantizer) if quantizer.is_f32() => unsupported("raw f32"),
+            Operator::Quantizer(quantizer) if quantizer.sharing().is_some() => {
+                unsupported("rotating")
+            }
+            Operator::Quantizer(quantizer) if quantizer.coding() == Coding::MidRise => {
+                unsupported("rounding to mid-rise levels")
+            }
             Operator::Quantizer(quantizer)
                 if quantizer.draws() && quantizer.generator() != Generator::Philox =>
             {

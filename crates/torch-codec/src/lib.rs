@@ -25,7 +25,7 @@
 //! compressor.encode(&id, &x, &[0.25], &mut on_cpu)?;
 //! assert_eq!(frame, on_cpu);
 //!
-//! let expected = Expected { iteration: 7, worker: 3, compressor, tail: 1 };
+//! let expected = Expected::new(&id, compressor, 1);
 //! let parsed = Frame::parse(&frame, &expected)?;
 //! let mut sum = Tensor::zeros([1000], (tch::Kind::Float, Device::Cpu));
 //! Decoder::new(Device::Cpu).accumulate(&parsed, 2.0, &mut sum)?;

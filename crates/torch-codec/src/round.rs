@@ -18,11 +18,11 @@ pub(crate) fn levels(
             .f_to_kind(Kind::Int64);
     }
     // Division of tensors, as for the steps.
-    let unit = f64::from(quantizer.fixed_point_factor(1.0));
+    let unit = f64::from(quantizer.fixed_point(1.0).factor);
     let factors = Tensor::f_full([1], unit, (Kind::Float, x.device()))?
         .f_div(steps)?
         .f_masked_fill_(&steps.f_eq(0.0)?, 0.0)?;
-    let limit = f64::from(quantizer.fixed_point_limit());
+    let limit = f64::from(quantizer.fixed_point(1.0).limit);
     x.f_mul(&factors)?
         .f_clamp_(-limit, limit)?
         .f_round_()?

@@ -69,7 +69,7 @@ pub(crate) fn bucket_steps(
         _ => {}
     }
     let scales = scales.f_to_kind(Kind::Float)?;
-    let levels = f64::from(quantizer.levels());
+    let levels = f64::from(quantizer.outermost());
     let steps = if quantizer.coding() == Coding::Sign {
         scales
     } else {

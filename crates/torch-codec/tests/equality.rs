@@ -72,12 +72,7 @@ fn check(encoder: &mut Encoder, quantizer: Quantizer, x: &[f32]) {
     // Not assert_eq, which would print megabytes.
     assert!(found == wanted, "{quantizer:?} n = {}", x.len());
 
-    let expected = Expected {
-        iteration: ID.iteration,
-        worker: ID.worker,
-        compressor,
-        tail: 2,
-    };
+    let expected = Expected::new(&ID, compressor, 2);
     let frame = Frame::parse(&found, &expected).unwrap();
     let before: Vec<f32> = (0..x.len()).map(|i| (i as f32 * 0.1).sin()).collect();
     let mut wanted = before.clone();
@@ -263,12 +258,7 @@ fn other_frames_of_a_round() {
         .unwrap();
     for (compressor, adds) in [(raw, true), (sparse, false)] {
         let bytes = on_cpu(&compressor, &x, &[]).unwrap();
-        let expected = Expected {
-            iteration: ID.iteration,
-            worker: ID.worker,
-            compressor,
-            tail: 0,
-        };
+        let expected = Expected::new(&ID, compressor, 0);
         let frame = Frame::parse(&bytes, &expected).unwrap();
         let added = Decoder::new(Device::Cpu).accumulate(&frame, 0.7, &mut sum);
         assert_eq!(added.is_ok(), adds);

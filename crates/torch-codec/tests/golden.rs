@@ -54,12 +54,7 @@ fn the_golden_hashes_of_every_mode_with_philox() {
             encoder
                 .encode(&compressor, &ID, &tensor, &[1.0, -0.5], &mut bytes)
                 .unwrap();
-            let expected = Expected {
-                iteration: ID.iteration,
-                worker: ID.worker,
-                compressor,
-                tail: 2,
-            };
+            let expected = Expected::new(&ID, compressor, 2);
             let frame = Frame::parse(&bytes, &expected).unwrap();
             let mut sum = Tensor::zeros([n as i64], (Kind::Float, Device::Cpu));
             decoder.accumulate(&frame, 1.0, &mut sum).unwrap();

@@ -113,13 +113,7 @@ fn the_simulated_error_is_the_exact_one_and_stays_under_the_bound() {
                 compressor
                     .encode(&id, &coded[i], &[], &mut frame)
                     .expect("a finite gradient");
-                let expected = Expected {
-                    iteration: t,
-                    worker: i as u32,
-                    compressor,
-                    tail: 0,
-                };
-                Frame::parse(&frame, &expected)
+                Frame::parse(&frame, &Expected::new(&id, compressor, 0))
                     .expect("our own frame")
                     .accumulate(weights[i] as f32, &mut ghat);
             }

@@ -1,7 +1,7 @@
 //! The hot path of encoding: a bucket is quantized while the scale of the next one is taken, so
 //! that every coordinate crosses memory once.
 
-use super::{EncodeError, Quantize, step_of_scale};
+use super::{EncodeError, Quantize, step_of_scale, unusable};
 use crate::checksum;
 use crate::kernels::{Ahead, Fused, Run, Statistic};
 use crate::layout::{BLOCK, SEGMENT, Segment};
@@ -24,7 +24,9 @@ impl Quantize {
     /// The fused loop, where this CPU has one for this quantizer.
     pub(super) fn fused(&self, body_bytes: usize) -> Option<Pipeline<'_>> {
         let quantizer = &self.quantizer;
-        if quantizer.coding() != Coding::Uniform || quantizer.generator() != Generator::Ars {
+        let equidistant = matches!(quantizer.coding(), Coding::Uniform | Coding::MidRise);
+        let rotated = quantizer.sharing().is_some();
+        if !equidistant || rotated || quantizer.generator() != Generator::Ars {
             return None;
         }
         let statistic = match quantizer.scale() {
@@ -96,7 +98,8 @@ impl Pipeline<'_> {
                 self.quantize.step
             } else {
                 let scale = ahead.scale(self.statistic);
-                let step = step_of_scale(quantizer, scale, start + at, now)?;
+                let step = step_of_scale(quantizer, scale);
+                let step = step.ok_or_else(|| unusable(now, start + at))?;
                 let sent = (step * self.quantize.shrinkage).to_le_bytes();
                 step_bytes[4 * (at / bucket)..][..4].copy_from_slice(&sent);
                 *ahead = Ahead::ZERO;
@@ -108,8 +111,12 @@ impl Pipeline<'_> {
             self.blocks(step, start + at, full, next, ahead, codes);
             bytes = after;
             if !rest.is_empty() {
-                let block = (start + at + full.len()) / BLOCK;
-                self.quantize.partial_block(step, block as u64, rest, bytes);
+                let start = start + at + full.len();
+                if step == 0.0 {
+                    bytes.fill(0);
+                } else {
+                    self.quantize.stochastic_blocks(start, step, rest, bytes);
+                }
             }
         }
         Ok(())
@@ -131,6 +138,7 @@ impl Pipeline<'_> {
             return self.fused.gather(self.statistic, next, ahead);
         }
         let quantizer = &self.quantize.quantizer;
+        let levels = quantizer.fixed_point(step);
         let block_bytes = codes.len() / (x.len() / BLOCK).max(1);
         // The last buckets of a task may be followed by less than they have.
         let shared = match self.statistic {
@@ -146,9 +154,9 @@ impl Pipeline<'_> {
             let run = Run {
                 keys: &self.quantize.keys,
                 block: (start / BLOCK + blocks.start) as u64,
-                factor: quantizer.fixed_point_factor(step),
-                limit: quantizer.fixed_point_limit(),
-                offset: 0,
+                factor: levels.factor,
+                limit: levels.limit,
+                offset: levels.offset as i32,
             };
             let codes = &mut codes[block_bytes * blocks.start..block_bytes * blocks.end];
             let x = &x[part.clone()];

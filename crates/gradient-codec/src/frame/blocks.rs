@@ -2,10 +2,10 @@
 
 use super::FrameError;
 use crate::checksum;
-use crate::kernels::{Codes, Kernels};
+use crate::kernels::{Codes, Fused, Kernels};
 use crate::layout::{BLOCK, LANES, SEGMENT, Segment};
 use crate::partial;
-use crate::quantizer::Quantizer;
+use crate::quantizer::{Coding, Quantizer};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -53,7 +53,7 @@ impl Blocks<'_> {
         if self.quantizer.is_f32() {
             return super::entries::norm(self.body.as_chunks().0);
         }
-        let levels = f64::from(self.quantizer.levels());
+        let levels = f64::from(self.quantizer.outermost());
         let largest = |step: f32| (levels * f64::from(step)).powi(2);
         let Some(bucket) = self.quantizer.bucket().map(|bucket| bucket as usize) else {
             return (self.n as f64 * largest(self.header_step)).sqrt();
@@ -111,8 +111,7 @@ impl Blocks<'_> {
         let segment = self.segment(start);
         let bytes = &self.body[start / SEGMENT * self.full_segment_bytes()..][..segment.bytes()];
         let bucket = self.quantizer.bucket().map_or(SEGMENT, |b| b as usize);
-        let bits = self.quantizer.bits();
-        if let Some(fused) = kernels.fused() {
+        if let Some(fused) = self.fused(kernels) {
             let whole = acc.len() / BLOCK;
             let first = (tile.start - start) / BLOCK;
             let header_step = [self.header_step.to_le_bytes()];
@@ -126,7 +125,7 @@ impl Blocks<'_> {
                 shift: (bucket / BLOCK).trailing_zeros(),
             };
             let (full, rest) = acc.split_at_mut(whole * BLOCK);
-            fused.accumulate(bits, &codes, weight, ahead, full);
+            fused.accumulate(self.quantizer.bits(), &codes, weight, ahead, full);
             if !rest.is_empty() {
                 let factor = weight * codes.step(whole);
                 self.accumulate_partial(kernels, &segment, bytes, factor, rest);
@@ -150,12 +149,40 @@ impl Blocks<'_> {
             let (full, rest) = now.split_at_mut(run - run % BLOCK);
             let first = at / BLOCK;
             let blocks = segment.block_range(first..first + full.len() / BLOCK);
-            kernels.accumulate(bits, &bytes[blocks], factor, full);
+            self.accumulate_blocks(kernels, &bytes[blocks], factor, full);
             if !rest.is_empty() {
                 self.accumulate_partial(kernels, &segment, bytes, factor, rest);
             }
             acc = later;
             at += run;
+        }
+    }
+
+    /// The fused loop, where it knows these levels.
+    fn fused(&self, kernels: &'static Kernels) -> Option<&'static Fused> {
+        match self.quantizer.coding() {
+            Coding::MidRise | Coding::LloydMax => None,
+            _ => kernels.fused(),
+        }
+    }
+
+    /// `acc += factor * value` over full blocks that share a step.
+    fn accumulate_blocks(
+        &self,
+        kernels: &'static Kernels,
+        bytes: &[u8],
+        factor: f32,
+        acc: &mut [f32],
+    ) {
+        let bits = self.quantizer.bits();
+        match self.quantizer.coding() {
+            Coding::MidRise => kernels.accumulate_mid_rise(bits, bytes, factor, acc),
+            Coding::LloydMax => {
+                kernels.accumulate_table(self.quantizer.codebook(), bytes, factor, acc);
+            }
+            Coding::Uniform | Coding::Sign | Coding::StochasticSign | Coding::F32 => {
+                kernels.accumulate(bits, bytes, factor, acc);
+            }
         }
     }
 
@@ -171,7 +198,7 @@ impl Blocks<'_> {
         let packed = self.spread_partial(segment, bytes);
         let packed = &packed[..segment.block_bytes()];
         let mut block = partial::spread(acc);
-        kernels.accumulate(self.quantizer.bits(), packed, factor, &mut block);
+        self.accumulate_blocks(kernels, packed, factor, &mut block);
         partial::gather(&block, acc);
     }
 }

@@ -9,14 +9,14 @@ use crate::header::{Header, MAGIC, VERSION};
 use crate::kernels::Kernels;
 use crate::layout::{BLOCK, SEGMENT};
 use crate::partial;
-use crate::quantizer::Quantizer;
+use crate::quantizer::{MessageId, Quantizer, Sharing};
 
 /// Blocks that are checked and then added to the checksum, at most 16 KB.
 const PIECE: usize = 16;
 
 /// Finite, not negative, and so is its product with the outermost level.
 fn step_is_valid(step: f32, quantizer: &Quantizer) -> bool {
-    step.is_sign_positive() && (step * quantizer.levels() as f32).is_finite()
+    step.is_sign_positive() && (step * quantizer.outermost()).is_finite()
 }
 
 /// The header's step: there only with a global scale, and then a valid one.
@@ -37,7 +37,13 @@ pub(super) fn header_step(found: f32, compressor: &Compressor) -> Result<(), Fra
 /// Every field of the header against the plan.
 pub(super) fn header(header: &Header, intact: bool, expected: &Expected) -> Result<(), FrameError> {
     let compressor = &expected.compressor;
-    let wanted = Header::new(compressor, expected.iteration, expected.worker, 0);
+    // The seed has a say in the key alone, which is looked at by itself.
+    let id = MessageId {
+        seed: 0,
+        iteration: expected.iteration,
+        worker: expected.worker,
+    };
+    let wanted = Header::new(compressor, &id, 0);
     if header.magic != MAGIC {
         return Err(FrameError::Magic {
             found: header.magic,
@@ -78,10 +84,21 @@ pub(super) fn header(header: &Header, intact: bool, expected: &Expected) -> Resu
             expected: expected.tail as u64,
         });
     }
-    // Any key will do where one is needed: it chooses among the coordinates, nothing else.
-    let draws = matches!(compressor.operator(), Operator::RandK { .. });
-    if header.key != 0 && !draws {
-        return Err(FrameError::Key { found: header.key });
+    let found = header.key;
+    let sharing = match compressor.operator() {
+        Operator::Quantizer(quantizer) => quantizer.sharing(),
+        // Any key will do: it chooses among the coordinates, or a rotation, and nothing else.
+        Operator::RandK { .. } => Some(Sharing::Message),
+        Operator::TopK { .. } => None,
+    };
+    match (sharing, expected.rotation) {
+        (Some(Sharing::Message), _) => {}
+        (Some(Sharing::Round), expected) if found != expected => {
+            return Err(FrameError::Rotation { found, expected });
+        }
+        (Some(Sharing::Round), _) => {}
+        (None, _) if found != 0 => return Err(FrameError::Key { found }),
+        (None, _) => {}
     }
     same!(entries, Entries);
     Ok(())
@@ -116,9 +133,10 @@ impl Blocks<'_> {
         let blocks = segment.block_range(0..segment.blocks);
         let after = blocks.end;
         *crc = checksum::append(*crc, &bytes[..blocks.start]);
+        let reserved = quantizer.reserves_a_code();
         let mut unused = None;
         for (i, piece) in bytes[blocks].chunks(PIECE * block_bytes).enumerate() {
-            if unused.is_none() && kernels.has_unused(bits, piece) {
+            if reserved && unused.is_none() && kernels.has_unused(bits, piece) {
                 let is_bad = |block: &[u8]| kernels.has_unused(bits, block);
                 let block = piece.chunks(block_bytes).position(is_bad);
                 unused = Some(start + (PIECE * i + block.unwrap_or(0)) * BLOCK);
@@ -143,7 +161,7 @@ impl Blocks<'_> {
         if segment.partial_lanes > 0 {
             let full = self.spread_partial(&segment, bytes);
             let packed = &full[..segment.block_bytes()];
-            if kernels.has_unused(bits, packed) {
+            if reserved && kernels.has_unused(bits, packed) {
                 let index = start + segment.blocks * BLOCK;
                 return Err(FrameError::UnusedCode { index });
             }

@@ -51,9 +51,15 @@ pub enum FrameError {
     /// Another tail length than planned.
     #[error("parse a frame with a tail of {found} values where {expected} were planned")]
     Tail { found: u64, expected: u64 },
-    /// A key of random coordinates where none are drawn.
-    #[error("parse a frame with key {found:#x} but no random coordinates")]
+    /// A key where neither coordinates nor rotations are drawn.
+    #[error("parse a frame with key {found:#x} but nothing random to be known")]
     Key { found: u64 },
+    /// Another rotation than the one that all workers share.
+    #[error(
+        "parse a frame rotated with key {found:#x} where all workers share {expected:#x}: do all have \
+         the same seed?"
+    )]
+    Rotation { found: u64, expected: u64 },
     /// Another number of entries than planned.
     #[error("parse a frame of {found} entries where {expected} were planned")]
     Entries { found: u32, expected: u32 },

@@ -13,6 +13,8 @@ use crate::compressor::{Compressor, Operator};
 use crate::header::Header;
 use crate::kernels::Kernels;
 use crate::layout::{BLOCK, HEADER_BYTES, SEGMENT};
+use crate::quantizer::MessageId;
+use crate::rotation::{Rotation, Rotor};
 use crate::sparse::Indices;
 use blocks::Blocks;
 use entries::{Coordinates, Entries};
@@ -29,12 +31,29 @@ pub struct Expected {
     pub compressor: Compressor,
     /// Uncompressed f32 behind the coordinates.
     pub tail: usize,
+    /// Key of the rotation that all workers of the iteration share; 0 where they share none.
+    pub rotation: u64,
+}
+
+impl Expected {
+    /// What must arrive for the message `id`.
+    pub fn new(id: &MessageId, compressor: Compressor, tail: usize) -> Self {
+        let shared = compressor.shared_rotation(id);
+        Self {
+            iteration: id.iteration,
+            worker: id.worker,
+            compressor,
+            tail,
+            rotation: shared.map_or(0, |rotation| rotation.key()),
+        }
+    }
 }
 
 /// A checked frame: every rule of the format holds, so that decoding cannot fail.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     compressor: Compressor,
+    rotation: Option<Rotation>,
     body: Body<'a>,
     tail: &'a [[u8; 4]],
 }
@@ -106,6 +125,10 @@ impl<'a> Frame<'a> {
         let (body, tail) = rest.split_at(rest.len() - 4 * expected.tail);
         let frame = Self {
             compressor,
+            rotation: match compressor.operator() {
+                Operator::Quantizer(quantizer) => quantizer.rotation(header.key),
+                _ => None,
+            },
             body: Body::new(&compressor, &header, body),
             tail: tail.as_chunks().0,
         };
@@ -161,6 +184,11 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// What the coordinates were rotated with.
+    pub fn rotation(&self) -> Option<Rotation> {
+        self.rotation
+    }
+
     /// The uncompressed values behind the coordinates.
     pub fn tail(&self) -> impl ExactSizeIterator<Item = f32> + use<'a> {
         self.tail.iter().map(|bytes| f32::from_le_bytes(*bytes))
@@ -168,7 +196,8 @@ impl<'a> Frame<'a> {
 
     /// `acc += weight * C(x)`: coordinate m becomes `fl(acc_m + fl(fl(weight * step) * code_m))`, or
     /// `fl(acc_m + fl(weight * value_m))` for raw and sparse values, the same bits for any CPU and
-    /// number of threads. A sparse frame touches the coordinates that it keeps and no other.
+    /// number of threads. A sparse frame touches the coordinates that it keeps and no other. A rotated
+    /// one is `fl(acc_m + v_m)`, v the inverse rotation of the products.
     ///
     /// # Panics
     /// If `acc` has not [`Frame::coordinates`] elements.
@@ -186,18 +215,42 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Coordinates of the accumulator that stay in the L1 cache while every frame is added to them.
-const TILE: usize = 8 * BLOCK;
-
 /// Adds every frame, times its weight, to `acc` in one pass: the accumulator crosses memory once
 /// however many frames there are. Bit for bit the same as [`Frame::accumulate`] for one frame after
 /// the other. The frames may have different widths and compressors.
+///
+/// Rotated frames are rotated back one by one; where all share their rotation,
+/// [`accumulate_rotated`] costs less.
 ///
 /// # Panics
 /// If `acc` has not exactly the coordinates of every frame.
 pub fn accumulate_many(frames: &[(Frame<'_>, f32)], acc: &mut [f32]) {
     accumulate_many_with(Kernels::best(), frames, acc);
 }
+
+/// [`accumulate_many`] of frames that share a rotation, without undoing it: once all are added up,
+/// [`Rotation::invert`] brings the sum back. Frames that are not rotated belong to the sum before or
+/// after that, not to this one.
+///
+/// # Panics
+/// If `acc` has not exactly the coordinates of every frame, or a frame has not the rotation `shared`.
+pub fn accumulate_rotated(shared: &Rotation, frames: &[(Frame<'_>, f32)], acc: &mut [f32]) {
+    for (frame, _) in frames {
+        assert_eq!(frame.rotation, Some(*shared), "a frame of another rotation");
+    }
+    let as_they_are: Vec<_> = frames
+        .iter()
+        .map(|(frame, weight)| {
+            let rotation = None;
+            (Frame { rotation, ..*frame }, *weight)
+        })
+        .collect();
+    accumulate_many(&as_they_are, acc);
+}
+
+/// Coordinates of the accumulator that stay in the L1 cache while every frame is added to them: a
+/// multiple of a block, and of every rotated bucket.
+const TILE: usize = 8 * BLOCK;
 
 pub(crate) fn accumulate_many_with(
     kernels: &'static Kernels,
@@ -223,34 +276,75 @@ pub(crate) fn accumulate_many_with(
         .collect();
     let is_sparse = |(frame, _): &(Frame<'_>, f32)| matches!(frame.body, Body::Entries(_));
     if frames.iter().all(is_sparse) {
-        return accumulate_tile(kernels, frames, &indices, 0, acc);
+        let mut sum = Sum::new(kernels, frames, &indices);
+        return sum.add_tile(0, acc);
     }
+    let tile = (frames.iter().filter_map(|(frame, _)| frame.rotation))
+        .map(|rotation| rotation.block())
+        .fold(TILE, usize::max);
     acc.par_chunks_mut(SEGMENT)
         .enumerate()
         .for_each(|(index, acc)| {
-            for (i, acc) in acc.chunks_mut(TILE).enumerate() {
-                let start = index * SEGMENT + i * TILE;
-                accumulate_tile(kernels, frames, &indices, start, acc);
+            let mut sum = Sum::new(kernels, frames, &indices);
+            for (i, acc) in acc.chunks_mut(tile).enumerate() {
+                sum.add_tile(index * SEGMENT + i * tile, acc);
             }
         });
 }
 
-/// Adds the coordinates from `start` on of every frame to `acc`. Frames of blocks need a tile inside
-/// one segment and from a block boundary.
-fn accumulate_tile(
+/// Adds frames tile by tile.
+struct Sum<'a> {
     kernels: &'static Kernels,
-    frames: &[(Frame<'_>, f32)],
-    indices: &[Vec<usize>],
-    start: usize,
-    acc: &mut [f32],
-) {
-    let tile = start..start + acc.len();
-    for (i, ((frame, weight), indices)) in frames.iter().zip(indices).enumerate() {
-        match &frame.body {
-            Body::Blocks(blocks) => {
-                blocks.accumulate_tile(kernels, *weight, tile.clone(), i == 0, acc);
+    frames: &'a [(Frame<'a>, f32)],
+    /// Of the sparse frames.
+    indices: &'a [Vec<usize>],
+    /// Of the rotated frames.
+    rotors: Vec<Option<Rotor>>,
+    rotated: Vec<f32>,
+}
+
+impl<'a> Sum<'a> {
+    fn new(
+        kernels: &'static Kernels,
+        frames: &'a [(Frame<'a>, f32)],
+        indices: &'a [Vec<usize>],
+    ) -> Self {
+        let rotor = |rotation| Rotor::new(kernels, rotation);
+        Self {
+            kernels,
+            frames,
+            indices,
+            rotors: frames
+                .iter()
+                .map(|(frame, _)| frame.rotation.map(rotor))
+                .collect(),
+            rotated: Vec::new(),
+        }
+    }
+
+    /// Adds the coordinates from `start` on of every frame to `acc`. Frames of blocks need a tile inside
+    /// one segment and from a block boundary, rotated ones from a boundary of their buckets.
+    fn add_tile(&mut self, start: usize, acc: &mut [f32]) {
+        let (kernels, tile) = (self.kernels, start..start + acc.len());
+        for (i, (frame, weight)) in self.frames.iter().enumerate() {
+            match (&frame.body, &mut self.rotors[i]) {
+                (Body::Blocks(blocks), None) => {
+                    blocks.accumulate_tile(kernels, *weight, tile.clone(), i == 0, acc);
+                }
+                (Body::Blocks(blocks), Some(rotor)) => {
+                    self.rotated.clear();
+                    self.rotated.resize(acc.len(), 0.0);
+                    let values = &mut self.rotated;
+                    blocks.accumulate_tile(kernels, *weight, tile.clone(), false, values);
+                    rotor.invert_all(start, values);
+                    for (acc, v) in acc.iter_mut().zip(values) {
+                        *acc += *v;
+                    }
+                }
+                (Body::Entries(entries), _) => {
+                    entries.accumulate(&self.indices[i], *weight, tile.clone(), acc);
+                }
             }
-            Body::Entries(entries) => entries.accumulate(indices, *weight, tile.clone(), acc),
         }
     }
 }

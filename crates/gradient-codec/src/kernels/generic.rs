@@ -3,6 +3,8 @@
 //! ([`super`]); all sets give the same bits: no operation here may be reassociated or fused.
 
 use crate::layout::{BLOCK, LANES};
+use crate::lloyd_max::Codebook;
+use crate::quantizer::FixedPoint;
 use crate::random::{Keys, ars, philox};
 
 /// Bits of the largest magnitude: at least `0x7f80_0000` exactly if some coordinate is not finite.
@@ -99,52 +101,43 @@ pub fn fill_ars(keys: &Keys, block: u64, out: &mut [u32; BLOCK]) {
 /// Stochastic rounding of a full block in fixed point: on entry `y` holds 32 random bits per
 /// coordinate, on return the top `bits` bits of `y[i]` are the code of `x[i]`.
 ///
-/// `factor` is 2^(32-bits)/step and `limit` the outermost level in the same fixed point.
 /// `ROUNDS`: the instruction set rounds to even in one instruction.
 #[inline(always)]
-pub fn quantize<const ROUNDS: bool>(
-    x: &[f32; BLOCK],
-    factor: f32,
-    limit: f32,
-    bits: u32,
-    y: &mut [u32; BLOCK],
-) {
+pub fn quantize<const ROUNDS: bool>(x: &[f32; BLOCK], levels: &FixedPoint, y: &mut [u32; BLOCK]) {
     for (y, &x) in y.iter_mut().zip(x) {
-        *y = (fixed_point::<ROUNDS>(x, factor, limit) as u32).wrapping_add(*y >> bits);
+        let level = fixed_point::<ROUNDS>(x, levels.factor, levels.limit) as u32;
+        *y = level
+            .wrapping_add(levels.offset)
+            .wrapping_add(*y >> levels.bits);
     }
 }
 
 /// The level of a coordinate in fixed point: `x * factor` within `-limit..=limit`, rounded to even.
-/// `limit` is at most 2^31 - 2^16.
+/// `limit` is at most 2^31 - 2^15.
 #[inline(always)]
 fn fixed_point<const ROUNDS: bool>(x: f32, factor: f32, limit: f32) -> i32 {
     let level = x * factor;
     // Written so that a NaN becomes the limit: the conversion below is sound for any input.
     let level = if level < limit { level } else { limit };
     let level = if level > -limit { level } else { -limit };
-    // SAFETY: |level| <= limit <= 2^31 - 2^16, so it is finite and fits i32 when rounded.
+    // SAFETY: |level| <= limit <= 2^31 - 2^15, so it is finite and fits i32 when rounded.
     unsafe { round_ties_even::<ROUNDS>(level).to_int_unchecked::<i32>() }
 }
 
-/// `sum E(q - x)^2` of uniform levels that share a step, in the order of [`sum`]: with f the fraction
-/// of a level `2^(32-bits)` to a step, `step^2 f (1-f)` and the square of what fixed point rounds
-/// away. `factor` and `limit` as in [`quantize`].
+/// `sum E(q - x)^2` of equidistant levels that share a step, in the order of [`sum`]: with f the
+/// fraction of a level `2^(32-bits)` to a step, `step^2 f (1-f)` and the square of what fixed point
+/// rounds away.
 #[inline(always)]
-pub fn squared_error<const ROUNDS: bool>(
-    x: &[f32],
-    factor: f32,
-    limit: f32,
-    bits: u32,
-    step: f32,
-) -> f64 {
-    let unit = 1u32 << (32 - bits);
+pub fn squared_error<const ROUNDS: bool>(x: &[f32], levels: &FixedPoint, step: f32) -> f64 {
+    let unit = 1u32 << (32 - levels.bits);
     let (scale, step) = (1.0 / f64::from(unit), f64::from(step));
     sum(
         x,
         #[inline(always)]
         |x| {
-            let level = fixed_point::<ROUNDS>(x, factor, limit);
-            let fraction = f64::from(level & (unit - 1) as i32) * scale;
+            let level = fixed_point::<ROUNDS>(x, levels.factor, levels.limit);
+            let above = (level as u32).wrapping_add(levels.offset) & (unit - 1);
+            let fraction = f64::from(above) * scale;
             let bias = f64::from(level) * scale * step - f64::from(x);
             step * step * (fraction * (1.0 - fraction)) + bias * bias
         },
@@ -165,28 +158,113 @@ fn round_ties_even<const ROUNDS: bool>(v: f32) -> f32 {
     }
 }
 
+/// Nearest levels of a normal law: the top bits of each `y` are the code of `x * factor`, `q` the level
+/// itself.
+#[inline(always)]
+pub fn nearest(
+    x: &[f32; BLOCK],
+    factor: f32,
+    book: &Codebook,
+    y: &mut [u32; BLOCK],
+    q: &mut [f32; BLOCK],
+) {
+    let shift = 32 - book.bits();
+    let middle = book.values().len() / 2;
+    for ((y, q), &x) in y.iter_mut().zip(q).zip(x) {
+        let level = x * factor;
+        let index = book.nearest(level.abs());
+        // A code and its complement are the two levels of one magnitude.
+        let code = index ^ if level < 0.0 { u32::MAX } else { 0 };
+        *y = code << shift;
+        *q = book.values()[(code.wrapping_add(middle as u32)) as usize % book.values().len()];
+    }
+}
+
+/// Sum of products, in the order of [`sum`].
+#[inline(always)]
+pub fn dot(x: &[f32], q: &[f32]) -> f64 {
+    let mut partial = [0f64; PARTIALS];
+    for (x, q) in x.chunks(PARTIALS).zip(q.chunks(PARTIALS)) {
+        for ((sum, x), q) in partial.iter_mut().zip(x).zip(q) {
+            *sum += f64::from(*x) * f64::from(*q);
+        }
+    }
+    total(partial)
+}
+
+/// Multiplies coordinates `first..` of a block by -1 where their sign bit is set: coordinate i has bit
+/// `31 - i / 16` of word `i % 16`.
+#[inline(always)]
+pub fn flip(words: &[u32; LANES], first: usize, x: &mut [f32]) {
+    let sign = |i: usize| words[i % LANES] << (i / LANES) & 1 << 31;
+    if first.is_multiple_of(LANES) {
+        for (row, x) in x.chunks_mut(LANES).enumerate() {
+            let row = first / LANES + row;
+            for (x, word) in x.iter_mut().zip(words) {
+                *x = f32::from_bits(x.to_bits() ^ (word << row & 1 << 31));
+            }
+        }
+    } else {
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = f32::from_bits(x.to_bits() ^ sign(first + i));
+        }
+    }
+}
+
+/// The Hadamard transform of a power of two of coordinates times `fl(1/sqrt(P))`, in the order of
+/// stages of [`crate::rotation`].
+#[inline(always)]
+pub fn hadamard(x: &mut [f32]) {
+    let scale = (1.0 / (x.len() as f64).sqrt()) as f32;
+    let (rows, rest) = x.as_chunks_mut::<LANES>();
+    if rest.is_empty() {
+        for row in rows {
+            butterflies::<1>(row);
+            butterflies::<2>(row);
+            butterflies::<4>(row);
+            butterflies::<8>(row);
+        }
+        stages(x, LANES);
+    } else {
+        stages(x, 1);
+    }
+    for x in x {
+        *x *= scale;
+    }
+}
+
+/// One stage within a row.
+#[inline(always)]
+fn butterflies<const H: usize>(row: &mut [f32; LANES]) {
+    let old = *row;
+    for i in 0..LANES {
+        row[i] = if i & H == 0 {
+            old[i] + old[i ^ H]
+        } else {
+            old[i ^ H] - old[i]
+        };
+    }
+}
+
+/// The stages from `h` on.
+#[inline(always)]
+fn stages(x: &mut [f32], mut h: usize) {
+    while h < x.len() {
+        for pair in x.chunks_exact_mut(2 * h) {
+            let (a, b) = pair.split_at_mut(h);
+            for (a, b) in a.iter_mut().zip(b) {
+                (*a, *b) = (*a + *b, *a - *b);
+            }
+        }
+        h *= 2;
+    }
+}
+
 /// The signs of a full block: the top bit of `y[i]` is 1 exactly if `x[i] < 0`.
 #[inline(always)]
 pub fn signs(x: &[f32; BLOCK], y: &mut [u32; BLOCK]) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y = u32::from(x < 0.0) << 31;
-    }
-}
-
-/// Stochastic signs of a full block: on entry `y` holds 32 random bits R per coordinate, on return
-/// its top bit is 1 (the sign is minus) exactly if `T + (R >> 1) < 2^30`, T the level `x * factor`
-/// rounded, in -2^30..=2^30. `factor` is 2^30/step and `limit` 2^30.
-#[inline(always)]
-pub fn round_signs<const ROUNDS: bool>(
-    x: &[f32; BLOCK],
-    factor: f32,
-    limit: f32,
-    y: &mut [u32; BLOCK],
-) {
-    quantize::<ROUNDS>(x, factor, limit, 1, y);
-    for y in y {
-        // From -2^30..=2^31 - 1 + 2^30, wrapped, to what fits i32.
-        *y = y.wrapping_sub(1 << 30);
     }
 }
 
@@ -232,9 +310,14 @@ macro_rules! code {
     }};
 }
 
-/// `acc += factor * code` over full blocks: `bytes` is 64 `B` bytes for every 512 of `acc`.
+/// `acc += factor * value(code)` over full blocks: `bytes` is 64 `B` bytes for every 512 of `acc`.
 #[inline(always)]
-pub fn accumulate<const B: usize>(bytes: &[u8], factor: f32, acc: &mut [f32]) {
+fn accumulate_values<const B: usize>(
+    bytes: &[u8],
+    factor: f32,
+    acc: &mut [f32],
+    value: impl Fn(i32) -> f32,
+) {
     for (words, acc) in bytes
         .chunks_exact(4 * LANES * B)
         .zip(acc.as_chunks_mut::<BLOCK>().0)
@@ -244,10 +327,53 @@ pub fn accumulate<const B: usize>(bytes: &[u8], factor: f32, acc: &mut [f32]) {
         for lane in 0..LANES {
             for_each_row!(ROW => {
                 let code = code!(words, lane, ROW, B);
-                acc[LANES * ROW + lane] += factor * code as f32;
+                acc[LANES * ROW + lane] += factor * value(code);
             });
         }
     }
+}
+
+/// `acc += factor * code` over full blocks, as [`accumulate_values`].
+#[inline(always)]
+pub fn accumulate<const B: usize>(bytes: &[u8], factor: f32, acc: &mut [f32]) {
+    accumulate_values::<B>(
+        bytes,
+        factor,
+        acc,
+        #[inline(always)]
+        |code| code as f32,
+    );
+}
+
+/// `acc += factor * (code + 1/2)` over full blocks, as [`accumulate_values`].
+#[inline(always)]
+pub fn accumulate_mid_rise<const B: usize>(bytes: &[u8], factor: f32, acc: &mut [f32]) {
+    accumulate_values::<B>(
+        bytes,
+        factor,
+        acc,
+        #[inline(always)]
+        |code| code as f32 + 0.5,
+    );
+}
+
+/// `acc += factor * values[code + 2^(B-1)]` over full blocks, as [`accumulate_values`]; `values` has
+/// 2^B elements.
+#[inline(always)]
+pub fn accumulate_table<const B: usize>(
+    bytes: &[u8],
+    factor: f32,
+    values: &[f32],
+    acc: &mut [f32],
+) {
+    let values = &values[..1 << B];
+    accumulate_values::<B>(
+        bytes,
+        factor,
+        acc,
+        #[inline(always)]
+        |code| values[((code + (1 << (B - 1))) & ((1 << B) - 1)) as usize],
+    );
 }
 
 /// `acc += factor` where a code of one bit is 0, `acc -= factor` where it is 1, over full blocks:

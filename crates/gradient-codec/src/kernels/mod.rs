@@ -22,16 +22,18 @@ mod x86;
 
 pub(crate) use fused::{Ahead, Codes, Fused, Run, Statistic};
 
-use crate::layout::BLOCK;
-use crate::quantizer::Generator;
+use crate::layout::{BLOCK, LANES};
+use crate::lloyd_max::Codebook;
+use crate::quantizer::{FixedPoint, Generator};
 use crate::random::Keys;
 
 type Fill = unsafe fn(&Keys, u64, &mut [u32; BLOCK]);
-type Quantize = unsafe fn(&[f32; BLOCK], f32, f32, u32, &mut [u32; BLOCK]);
+type Quantize = unsafe fn(&[f32; BLOCK], &FixedPoint, &mut [u32; BLOCK]);
+type Nearest = unsafe fn(&[f32; BLOCK], f32, &Codebook, &mut [u32; BLOCK], &mut [f32; BLOCK]);
 type Signs = unsafe fn(&[f32; BLOCK], &mut [u32; BLOCK]);
-type RoundSigns = unsafe fn(&[f32; BLOCK], f32, f32, &mut [u32; BLOCK]);
 type Pack = unsafe fn(&[u32; BLOCK], &mut [u8]);
 type Accumulate = unsafe fn(&[u8], f32, &mut [f32]);
+type AccumulateTable = unsafe fn(&[u8], f32, &[f32], &mut [f32]);
 type Lowest = unsafe fn(&[u8]) -> i32;
 
 /// The inner loops for one instruction set, which this CPU has.
@@ -41,15 +43,20 @@ pub(crate) struct Kernels {
     max_abs_bits_le: unsafe fn(&[u8]) -> u32,
     sum_squares: unsafe fn(&[f32]) -> f64,
     sum_abs: unsafe fn(&[f32]) -> f64,
-    squared_error: unsafe fn(&[f32], f32, f32, u32, f32) -> f64,
+    squared_error: unsafe fn(&[f32], &FixedPoint, f32) -> f64,
+    dot: unsafe fn(&[f32], &[f32]) -> f64,
+    hadamard: unsafe fn(&mut [f32]),
+    flip: unsafe fn(&[u32; LANES], usize, &mut [f32]),
     fill_philox: Fill,
     fill_ars: Fill,
     quantize: Quantize,
     signs: Signs,
-    round_signs: RoundSigns,
+    nearest: Nearest,
     // Indexed by width - 1; codes of one bit are signs.
     pack: [Pack; 16],
     accumulate: [Accumulate; 16],
+    accumulate_mid_rise: [Accumulate; 16],
+    accumulate_table: [AccumulateTable; 16],
     lowest: [Lowest; 16],
     accumulate_f32: Accumulate,
     fused: Option<Fused>,
@@ -69,28 +76,44 @@ macro_rules! kernels {
             $(#[$feature])?
             fn sum_abs(x: &[f32]) -> f64 { g::sum_abs(x) }
             $(#[$feature])?
-            fn squared_error(x: &[f32], k: f32, limit: f32, bits: u32, step: f32) -> f64 {
-                g::squared_error::<{ $rounds }>(x, k, limit, bits, step)
+            fn squared_error(x: &[f32], levels: &FixedPoint, step: f32) -> f64 {
+                g::squared_error::<{ $rounds }>(x, levels, step)
+            }
+            $(#[$feature])?
+            fn dot(x: &[f32], q: &[f32]) -> f64 { g::dot(x, q) }
+            $(#[$feature])?
+            fn hadamard(x: &mut [f32]) { g::hadamard(x); }
+            $(#[$feature])?
+            fn flip(words: &[u32; LANES], first: usize, x: &mut [f32]) { g::flip(words, first, x); }
+            $(#[$feature])?
+            fn nearest(
+                x: &[f32; BLOCK], k: f32, book: &Codebook, y: &mut [u32; BLOCK], q: &mut [f32; BLOCK],
+            ) {
+                g::nearest(x, k, book, y, q);
             }
             $(#[$feature])?
             fn signs(x: &[f32; BLOCK], y: &mut [u32; BLOCK]) { g::signs(x, y); }
-            $(#[$feature])?
-            fn round_signs(x: &[f32; BLOCK], k: f32, limit: f32, y: &mut [u32; BLOCK]) {
-                g::round_signs::<{ $rounds }>(x, k, limit, y);
-            }
             $(#[$feature])?
             fn accumulate_signs(bytes: &[u8], factor: f32, acc: &mut [f32]) {
                 g::accumulate_signs(bytes, factor, acc);
             }
             $(#[$feature])?
-            fn quantize(x: &[f32; BLOCK], k: f32, limit: f32, bits: u32, y: &mut [u32; BLOCK]) {
-                g::quantize::<{ $rounds }>(x, k, limit, bits, y);
+            fn quantize(x: &[f32; BLOCK], levels: &FixedPoint, y: &mut [u32; BLOCK]) {
+                g::quantize::<{ $rounds }>(x, levels, y);
             }
             $(#[$feature])?
             fn pack<const B: usize>(y: &[u32; BLOCK], out: &mut [u8]) { g::pack::<B>(y, out); }
             $(#[$feature])?
             fn accumulate<const B: usize>(bytes: &[u8], factor: f32, acc: &mut [f32]) {
                 g::accumulate::<B>(bytes, factor, acc);
+            }
+            $(#[$feature])?
+            fn accumulate_mid_rise<const B: usize>(bytes: &[u8], factor: f32, acc: &mut [f32]) {
+                g::accumulate_mid_rise::<B>(bytes, factor, acc);
+            }
+            $(#[$feature])?
+            fn accumulate_table<const B: usize>(bytes: &[u8], factor: f32, values: &[f32], acc: &mut [f32]) {
+                g::accumulate_table::<B>(bytes, factor, values, acc);
             }
             $(#[$feature])?
             fn lowest<const B: usize>(bytes: &[u8]) -> i32 { g::lowest::<B>(bytes) }
@@ -109,9 +132,14 @@ macro_rules! kernels {
                 squared_error,
                 quantize,
                 signs,
-                round_signs,
+                nearest,
+                dot,
+                hadamard,
+                flip,
                 pack: kernels!(@widths pack, pack::<1>),
                 accumulate: kernels!(@widths accumulate, accumulate_signs),
+                accumulate_mid_rise: kernels!(@widths accumulate_mid_rise, accumulate_mid_rise::<1>),
+                accumulate_table: kernels!(@widths accumulate_table, accumulate_table::<1>),
                 lowest: kernels!(@widths lowest, g::lowest_sign),
                 accumulate_f32,
                 fused: $fused,
@@ -226,16 +254,40 @@ impl Kernels {
     }
 
     /// See [`generic::quantize`].
-    pub fn quantize(
+    pub fn quantize(&self, x: &[f32; BLOCK], levels: &FixedPoint, y: &mut [u32; BLOCK]) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.quantize)(x, levels, y) }
+    }
+
+    /// See [`generic::nearest`].
+    pub fn nearest(
         &self,
         x: &[f32; BLOCK],
         factor: f32,
-        limit: f32,
-        bits: u8,
+        book: &Codebook,
         y: &mut [u32; BLOCK],
+        q: &mut [f32; BLOCK],
     ) {
         // SAFETY: as in `max_abs_bits`.
-        unsafe { (self.quantize)(x, factor, limit, u32::from(bits), y) }
+        unsafe { (self.nearest)(x, factor, book, y, q) }
+    }
+
+    /// See [`generic::dot`].
+    pub fn dot(&self, x: &[f32], q: &[f32]) -> f64 {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.dot)(x, q) }
+    }
+
+    /// See [`generic::hadamard`].
+    pub fn hadamard(&self, x: &mut [f32]) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.hadamard)(x) }
+    }
+
+    /// See [`generic::flip`].
+    pub fn flip(&self, words: &[u32; LANES], first: usize, x: &mut [f32]) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { (self.flip)(words, first, x) }
     }
 
     /// See [`generic::sum_abs`].
@@ -244,22 +296,16 @@ impl Kernels {
         unsafe { (self.sum_abs)(x) }
     }
 
-    /// See [`generic::squared_error`]; `bits` in 2..=16.
-    pub fn squared_error(&self, x: &[f32], factor: f32, limit: f32, bits: u8, step: f32) -> f64 {
+    /// See [`generic::squared_error`].
+    pub fn squared_error(&self, x: &[f32], levels: &FixedPoint, step: f32) -> f64 {
         // SAFETY: as in `max_abs_bits`.
-        unsafe { (self.squared_error)(x, factor, limit, u32::from(bits), step) }
+        unsafe { (self.squared_error)(x, levels, step) }
     }
 
     /// See [`generic::signs`].
     pub fn signs(&self, x: &[f32; BLOCK], y: &mut [u32; BLOCK]) {
         // SAFETY: as in `max_abs_bits`.
         unsafe { (self.signs)(x, y) }
-    }
-
-    /// See [`generic::round_signs`].
-    pub fn round_signs(&self, x: &[f32; BLOCK], factor: f32, limit: f32, y: &mut [u32; BLOCK]) {
-        // SAFETY: as in `max_abs_bits`.
-        unsafe { (self.round_signs)(x, factor, limit, y) }
     }
 
     /// See [`generic::pack`]; `bits` in 1..=16.
@@ -272,6 +318,19 @@ impl Kernels {
     pub fn accumulate(&self, bits: u8, bytes: &[u8], factor: f32, acc: &mut [f32]) {
         // SAFETY: as in `max_abs_bits`.
         unsafe { self.accumulate[usize::from(bits) - 1](bytes, factor, acc) }
+    }
+
+    /// See [`generic::accumulate_mid_rise`]; `bits` in 1..=16.
+    pub fn accumulate_mid_rise(&self, bits: u8, bytes: &[u8], factor: f32, acc: &mut [f32]) {
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { self.accumulate_mid_rise[usize::from(bits) - 1](bytes, factor, acc) }
+    }
+
+    /// See [`generic::accumulate_table`], with the values of `book`.
+    pub fn accumulate_table(&self, book: &Codebook, bytes: &[u8], factor: f32, acc: &mut [f32]) {
+        let accumulate = self.accumulate_table[book.bits() as usize - 1];
+        // SAFETY: as in `max_abs_bits`.
+        unsafe { accumulate(bytes, factor, book.values(), acc) }
     }
 
     /// See [`generic::lowest`]; `bits` in 1..=16.

@@ -1,6 +1,7 @@
 //! The error constants of presets: worst cases over all vectors.
 
 use super::{BucketNorm, Preset};
+use crate::lloyd_max;
 use crate::quantizer::HEADROOM;
 
 /// `step^2 <= (scale/s)^2 (1 + SLACK)^2` and `max|x| / step >= s / (1 + SLACK)`: twice the head-room
@@ -18,7 +19,12 @@ impl Preset {
     /// every x with s the norm. Rand-K: n/K - 1, whatever x. Sign: 1 - 1/m, m coordinates in the
     /// largest group, reached by a single non-zero one. Top-K: 1 - K/n, reached by equal magnitudes.
     ///
-    /// These are worst cases over all vectors. Real gradients quantize with less:
+    /// `rotated`: `(m - 1) / (2^bits - 1)^2` with buckets of m coordinates, reached by a vector whose rotation is
+    /// a single coordinate: the others lie midway between levels. `eden` has no bound in closed form: `D / (1 - D)`
+    /// with D the mean squared error of the Lloyd-Max quantizer on a normal law, which every vector's error tends
+    /// to as the bucket grows.
+    ///
+    /// These are worst cases over all vectors (but for `eden`). Real gradients quantize with less:
     /// [`Compressor::distortion`](crate::Compressor::distortion) gives the exact value for one at hand.
     pub fn phi(&self, bits: u8, dimension: usize) -> f64 {
         match (self.shape(bits, dimension), self) {
@@ -85,6 +91,19 @@ impl Preset {
             Self::F32 => return Shape::Constant(0.0),
             Self::Sign { group: 0 } => return Shape::Constant(1.0 - 1.0 / l),
             Self::Sign { group } => return Shape::Constant(1.0 - 1.0 / l.min(f64::from(group))),
+            Self::Rotated { .. } | Self::Eden { .. } if !(1..=16).contains(&bits) => {
+                return Shape::Constant(f64::INFINITY);
+            }
+            Self::Rotated { bucket, .. } => {
+                let outermost = f64::from((1u32 << bits) - 1);
+                let others = l.min(f64::from(bucket)) - 1.0;
+                let bound = others / outermost.powi(2) + SLACK;
+                return Shape::Constant((1.0 + SLACK).powi(2) * bound);
+            }
+            Self::Eden { .. } => {
+                let error = lloyd_max::codebook(bits).distortion();
+                return Shape::Constant(error / (1.0 - error));
+            }
             Self::OneBit { .. } => return Shape::Constant(l - 1.0),
             Self::TopK { .. } => return Shape::Constant(1.0 - (kept() / l).min(1.0)),
             Self::RandK { .. } => return Shape::Constant((l / kept()).max(1.0) - 1.0),
@@ -148,6 +167,9 @@ mod tests {
 
     #[test]
     fn constants_of_the_sparse_and_the_one_bit() {
+        assert!((preset("eden").phi(4, 100) - 0.00959).abs() < 1e-5);
+        assert!((preset("rotated").phi(4, 5000) / (511.0 / 225.0) - 1.0).abs() < 1e-5);
+        assert_eq!(preset("rotated").phi(0, 5000), f64::INFINITY);
         assert_eq!(preset("sign").phi(1, 100), 0.99);
         assert_eq!(preset("sign:512").phi(1, 100), 0.99);
         assert_eq!(preset("sign:512").phi(1, 10_000), 1.0 - 1.0 / 512.0);

@@ -1,7 +1,7 @@
 //! Presets as text.
 
 use super::{BucketNorm, Preset, Widths};
-use crate::quantizer::OneBitScale;
+use crate::quantizer::{OneBitScale, Sharing};
 use std::fmt;
 use std::str::FromStr;
 
@@ -24,6 +24,13 @@ impl fmt::Display for Preset {
                 };
                 write!(f, "{}:{scale}", self.name())
             }
+            Self::Rotated { bucket, sharing } | Self::Eden { bucket, sharing } => {
+                let sharing = match sharing {
+                    Sharing::Round => "round",
+                    Sharing::Message => "message",
+                };
+                write!(f, "{}:{bucket}:{sharing}", self.name())
+            }
             Self::QsgdBucketed { norm, bucket } => {
                 let norm = match norm {
                     BucketNorm::Max => "max",
@@ -38,8 +45,9 @@ impl fmt::Display for Preset {
 /// A text that names no preset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "read preset `{text}`: use qsgd, f32, qsgd-bucketed, sign, one-bit, top-k, rand-k, or with settings \
-     e.g. qsgd-bucketed:max:512, sign:512, one-bit:l2, top-k:20, rand-k:20"
+    "read preset `{text}`: use qsgd, f32, qsgd-bucketed, rotated, eden, sign, one-bit, top-k, rand-k, or with \
+     settings e.g. qsgd-bucketed:max:512, rotated:512:round, eden:4096:message, sign:512, one-bit:l2, \
+     top-k:20, rand-k:20"
 )]
 pub struct PresetError {
     /// The text.
@@ -63,6 +71,20 @@ impl FromStr for Preset {
                 },
                 bucket: bucket.parse().map_err(|_| error())?,
             },
+            ["rotated"] => Self::ROTATED,
+            ["eden"] => Self::EDEN,
+            [name @ ("rotated" | "eden"), bucket, sharing] => {
+                let bucket = bucket.parse().map_err(|_| error())?;
+                let sharing = match sharing {
+                    "round" => Sharing::Round,
+                    "message" => Sharing::Message,
+                    _ => return Err(error()),
+                };
+                match name {
+                    "rotated" => Self::Rotated { bucket, sharing },
+                    _ => Self::Eden { bucket, sharing },
+                }
+            }
             ["sign"] => Self::Sign { group: 0 },
             ["sign", group] => Self::Sign {
                 group: group.parse().map_err(|_| error())?,
@@ -104,6 +126,9 @@ mod tests {
         for text in [
             "qsgd",
             "f32",
+            "rotated:512:round",
+            "rotated:8192:message",
+            "eden:4096:message",
             "qsgd-bucketed:max:512",
             "qsgd-bucketed:l2:8192",
             "sign",
@@ -119,12 +144,17 @@ mod tests {
             assert_eq!(text.parse::<Preset>().unwrap().to_string(), text);
         }
         assert_eq!("qsgd-bucketed".parse(), Ok(Preset::default()));
+        assert_eq!("rotated".parse(), Ok(Preset::ROTATED));
+        assert_eq!("eden".parse(), Ok(Preset::EDEN));
         let scale = OneBitScale::Max;
         assert_eq!("one-bit".parse(), Ok(Preset::OneBit { scale }));
         for text in [
             "",
             "QSGD",
             "qsgd:max:512",
+            "rotated:100:round",
+            "rotated:512",
+            "eden:512:worker",
             "qsgd-bucketed:max:513",
             "qsgd-bucketed:l1:512",
             "sign:0x200",

@@ -6,8 +6,8 @@ use crate::frame::accumulate_many_with;
 use crate::kernels::Kernels;
 use crate::layout::SEGMENT;
 use crate::{
-    Compressor, Frame, Generator, MessageId, OneBitScale, Operator, Quantizer, Scale,
-    accumulate_many, reference,
+    Compressor, Frame, Generator, MessageId, OneBitScale, Operator, Preset, Quantizer, Scale,
+    Sharing, accumulate_many, accumulate_rotated, reference,
 };
 
 /// Encodes, parses and accumulates with every instruction set; compares with the reference.
@@ -26,11 +26,9 @@ fn check(compressor: &Compressor, x: &[f32], tail: &[f32]) {
             Frame::parse_with(kernels, &bytes, &plan).unwrap_or_else(|e| panic!("{e} {what}"));
         assert!(frame.tail().eq(tail.iter().copied()));
         // What a shrunk message is scaled by is the same everywhere, too.
-        let shrinkage = compressor.shrinkage(kernels, x).to_bits();
-        assert_eq!(
-            shrinkage,
-            compressor.shrinkage(Kernels::best(), x).to_bits()
-        );
+        let rotation = frame.rotation();
+        let shrinkage = |kernels| compressor.shrinkage(kernels, x, rotation).to_bits();
+        assert_eq!(shrinkage(kernels), shrinkage(Kernels::best()));
         let mut sum = start.clone();
         accumulate_many_with(kernels, &[(frame, 0.37)], &mut sum);
         let same = sum
@@ -157,6 +155,8 @@ fn any_number_of_threads() {
         Quantizer::sign(65536).unwrap().compressor(n),
         one_bit(OneBitScale::Max).compressor(n),
         one_bit(OneBitScale::L2).compressor(n).with_shrink(true),
+        Preset::ROTATED.compressor(4, n).unwrap(),
+        Preset::EDEN.compressor(3, n).unwrap().with_shrink(true),
         Compressor::top_k(99_999, n).unwrap(),
         Compressor::rand_k(99_999, n).unwrap(),
     ];
@@ -197,13 +197,17 @@ fn many_frames_equal_one_after_the_other() {
         Quantizer::f32().compressor(n),
         uniform(16, Scale::BucketL2).compressor(n),
         Quantizer::sign(512).unwrap().compressor(n),
+        Preset::ROTATED.compressor(3, n).unwrap(),
+        Preset::EDEN.compressor(2, n).unwrap(),
     ];
     let sparse = [
         Compressor::top_k(1000, n).unwrap(),
         Compressor::rand_k(20_000, n).unwrap(),
         Compressor::top_k(1, n).unwrap(),
     ];
-    let mixed = [dense[0], sparse[0], dense[3], sparse[1], dense[4]];
+    let mixed = [
+        dense[0], sparse[0], dense[3], dense[6], sparse[1], dense[4], dense[5],
+    ];
     for compressors in [&dense[..], &sparse, &mixed] {
         let frames: Vec<_> = compressors
             .iter()
@@ -213,10 +217,7 @@ fn many_frames_equal_one_after_the_other() {
                 let mut bytes = Vec::new();
                 let id = MessageId { worker, ..ID };
                 compressor.encode(&id, &x, &[], &mut bytes).unwrap();
-                let plan = crate::Expected {
-                    worker,
-                    ..expected(*compressor, 0)
-                };
+                let plan = crate::Expected::new(&id, *compressor, 0);
                 (bytes, plan, 0.1 + worker as f32)
             })
             .collect();
@@ -239,6 +240,66 @@ fn many_frames_equal_one_after_the_other() {
         let mut untouched = tiled.clone();
         accumulate_many(&[], &mut untouched);
         assert_eq!(untouched, tiled);
+    }
+}
+
+/// Workers that share a rotation: added up before it is undone, once.
+#[test]
+fn a_shared_rotation_is_undone_once_for_the_sum() {
+    let n = SEGMENT + 5000;
+    let x = vector(n, 5);
+    let presets: [Preset; 2] = ["rotated:512:round", "eden:8192:round"].map(|t| t.parse().unwrap());
+    for preset in presets {
+        let messages: Vec<_> = [(0, 3), (1, 1), (2, 7)]
+            .into_iter()
+            .map(|(worker, bits)| {
+                let compressor = preset.compressor(bits, n).unwrap();
+                let id = MessageId { worker, ..ID };
+                let mut bytes = Vec::new();
+                compressor.encode(&id, &x, &[], &mut bytes).unwrap();
+                (bytes, crate::Expected::new(&id, compressor, 0))
+            })
+            .collect();
+        let frames: Vec<_> = messages
+            .iter()
+            .zip([0.5, -1.25, 2.0])
+            .map(|((bytes, plan), weight)| (Frame::parse(bytes, plan).unwrap(), weight))
+            .collect();
+        let shared = messages[0].1.compressor.shared_rotation(&ID).unwrap();
+        let mut sum = vec![0.0; n];
+        accumulate_rotated(&shared, &frames, &mut sum);
+        // Frame by frame or together: the same bits.
+        let mut one_by_one = vec![0.0; n];
+        for frame in &frames {
+            accumulate_rotated(&shared, std::slice::from_ref(frame), &mut one_by_one);
+        }
+        assert_eq!(sum, one_by_one);
+        let rotated = reference::rotate_back(&shared, &sum);
+        shared.invert(&mut sum);
+        assert_eq!(sum, rotated);
+        let mut separately = vec![0.0; n];
+        accumulate_many(&frames, &mut separately);
+        let largest = separately.iter().fold(0f32, |max, v| max.max(v.abs()));
+        for (a, b) in sum.iter().zip(&separately) {
+            assert!((a - b).abs() < 1e-5 * largest, "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn rotations_are_those_of_the_slow_loops() {
+    for sharing in [Sharing::Round, Sharing::Message] {
+        let quantizer = Quantizer::eden(1024, 4, sharing).unwrap();
+        let rotation = quantizer.rotation(ID.rotation_key(sharing)).unwrap();
+        for n in [0, 1, 2, 3, 30, 512, 1024, 1500, SEGMENT + 3000] {
+            let x = vector(n, 8);
+            let mut z = x.clone();
+            rotation.apply(&mut z);
+            assert_eq!(z, reference::rotate(&rotation, &x));
+            rotation.invert(&mut z);
+            let forth = reference::rotate(&rotation, &x);
+            assert_eq!(z, reference::rotate_back(&rotation, &forth));
+        }
     }
 }
 

@@ -172,10 +172,27 @@ fn golden_hashes() {
         "top-k:9999",
         "rand-k:1",
         "rand-k:9999",
+        "rotated:512:round",
+        "rotated:4096:message",
+        "eden:4096:message",
+        "eden:512:round",
     ] {
         let preset: Preset = text.parse().unwrap();
         let (header, frame, values) = hashes(preset.compressor(1, n).unwrap());
         writeln!(table, "{text} {header:08x} {frame:08x} {values:08x}").unwrap();
+    }
+    for text in ["rotated:512:round", "eden:4096:message"] {
+        let preset: Preset = text.parse().unwrap();
+        for bits in 2..=16 {
+            let (header, frame, values) = hashes(preset.compressor(bits, n).unwrap());
+            writeln!(table, "{text} {bits} {header:08x} {frame:08x} {values:08x}").unwrap();
+        }
+    }
+    let key = 0x0123_4567_89ab_cdef;
+    for rounds in [1, 2] {
+        let mut z = x.clone();
+        crate::Rotation::new(key, 4096, rounds).apply(&mut z);
+        writeln!(table, "rotation {rounds} {:08x}", hash_f32(&z)).unwrap();
     }
     for (text, bits) in [
         ("qsgd", 4),

@@ -7,7 +7,7 @@ use crate::header::Header;
 use crate::layout::{HEADER_BYTES, SEGMENT};
 use crate::{
     Compressor, EncodeError, Expected, Frame, FrameError, Generator, Operator, Quantizer, Scale,
-    reference,
+    Sharing, reference,
 };
 use proptest::prelude::*;
 
@@ -100,10 +100,12 @@ fn every_flipped_bit_is_refused() {
 #[test]
 fn every_flipped_header_bit_is_refused_even_when_resealed() {
     for compressor in compressors(Generator::Philox, N) {
-        let (global, random) = match compressor.operator() {
-            Operator::Quantizer(quantizer) => (quantizer.scale().is_global(), false),
-            operator => (false, matches!(operator, Operator::RandK { .. })),
+        let (global, sharing) = match compressor.operator() {
+            Operator::Quantizer(quantizer) => (quantizer.scale().is_global(), quantizer.sharing()),
+            Operator::RandK { .. } => (false, Some(Sharing::Message)),
+            Operator::TopK { .. } => (false, None),
         };
+        let random = sharing == Some(Sharing::Message);
         for bit in 0..8 * 56 {
             // A global step may take almost any value (bad ones are tested below), a key any.
             if (48..52).contains(&(bit / 8)) && global || (40..48).contains(&(bit / 8)) && random {
@@ -125,6 +127,7 @@ fn every_flipped_header_bit_is_refused_even_when_resealed() {
                 24..32 => matches!(error, E::Iteration { .. }),
                 32..36 => matches!(error, E::Worker { .. }),
                 36..40 => matches!(error, E::Tail { .. }),
+                40..48 if sharing.is_some() => matches!(error, E::Rotation { .. }),
                 40..48 => matches!(error, E::Key { .. }),
                 48..52 => matches!(error, E::HeaderStep { .. }),
                 _ => matches!(error, E::Entries { .. }),
@@ -407,11 +410,12 @@ fn lengths_near_overflow() {
         }
         for compressor in all {
             for tail in [0, 1, u32::MAX as usize] {
-                let header = Header::new(&compressor, ID.iteration, ID.worker, tail as u32);
+                let plan = expected(compressor, tail);
+                let header = Header::new(&compressor, &ID, tail as u32);
                 let mut bytes = header.to_bytes().to_vec();
                 bytes.extend([0; 16]);
                 reseal(&mut bytes);
-                let error = Frame::parse(&bytes, &expected(compressor, tail)).unwrap_err();
+                let error = Frame::parse(&bytes, &plan).unwrap_err();
                 assert!(matches!(error, FrameError::Length { .. }), "{error}");
             }
         }
@@ -423,9 +427,7 @@ fn lengths_near_overflow() {
 fn few_entries_of_very_many_coordinates() {
     let n = 1 << 62;
     let compressor = Compressor::top_k(5, n).unwrap();
-    let mut bytes = Header::new(&compressor, ID.iteration, ID.worker, 0)
-        .to_bytes()
-        .to_vec();
+    let mut bytes = Header::new(&compressor, &ID, 0).to_bytes().to_vec();
     bytes.resize(compressor.frame_len(0), 0);
     let indices = [3, 1 << 20, 1 << 61, (1 << 61) + 1, n - 1];
     crate::sparse::write_indices(&indices, 62, &mut bytes[64 + 20..]);

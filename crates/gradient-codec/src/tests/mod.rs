@@ -4,10 +4,13 @@ mod equivalence;
 mod golden;
 mod hostile;
 mod operators;
+mod rotations;
 mod shrink;
 mod statistics;
 
-use crate::{Compressor, Expected, Frame, Generator, MessageId, OneBitScale, Quantizer, Scale};
+use crate::{
+    Compressor, Expected, Frame, Generator, MessageId, OneBitScale, Quantizer, Scale, Sharing,
+};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
@@ -20,12 +23,7 @@ const ID: MessageId = MessageId {
 
 /// What the plan says of [`ID`]'s frame.
 fn expected(compressor: Compressor, tail: usize) -> Expected {
-    Expected {
-        iteration: ID.iteration,
-        worker: ID.worker,
-        compressor,
-        tail,
-    }
+    Expected::new(&ID, compressor, tail)
 }
 
 /// Every scale with every width, smallest and largest buckets.
@@ -48,11 +46,23 @@ fn quantizers(generator: Generator) -> Vec<Quantizer> {
             all.push(Quantizer::new(scale, bucket, bits, generator).unwrap());
         }
     }
+    for bits in 1..=16 {
+        let sharing = [Sharing::Round, Sharing::Message][usize::from(bits) % 2];
+        let mid_rise = |bucket| Quantizer::mid_rise(bucket, bits, generator).unwrap();
+        all.push(mid_rise(512));
+        all.push(mid_rise(4096).rotated(sharing).unwrap());
+        all.push(Quantizer::eden(8192, bits, sharing).unwrap());
+    }
+    for (bucket, sharing) in [(512, Sharing::Message), (8192, Sharing::Round)] {
+        let uniform = Quantizer::new(Scale::BucketMax, bucket, 3, generator).unwrap();
+        all.push(uniform.rotated(sharing).unwrap());
+        all.push(Quantizer::eden(512, 2, sharing).unwrap());
+    }
     all
 }
 
 /// How many [`compressors`] there are.
-const COMPRESSORS: usize = 81 + 8 + 5;
+const COMPRESSORS: usize = 81 + 48 + 4 + 8 + 7;
 
 /// Every quantizer, sparsifiers that keep little, much and everything, and some of them shrunk.
 fn compressors(generator: Generator, n: usize) -> Vec<Compressor> {
@@ -72,6 +82,10 @@ fn compressors(generator: Generator, n: usize) -> Vec<Compressor> {
         global,
         Quantizer::one_bit(OneBitScale::Max, generator),
         Quantizer::one_bit(OneBitScale::L2, generator),
+        Quantizer::mid_rise(512, 1, generator)
+            .and_then(|mid_rise| mid_rise.rotated(Sharing::Message))
+            .unwrap(),
+        Quantizer::eden(512, 1, Sharing::Round).unwrap(),
     ] {
         all.push(quantizer.compressor(n).with_shrink(true));
     }
@@ -86,12 +100,7 @@ fn compressors(generator: Generator, n: usize) -> Vec<Compressor> {
 fn error_of(compressor: &Compressor, id: MessageId, x: &[f32]) -> Vec<f64> {
     let mut bytes = Vec::new();
     compressor.encode(&id, x, &[], &mut bytes).unwrap();
-    let plan = Expected {
-        iteration: id.iteration,
-        worker: id.worker,
-        compressor: *compressor,
-        tail: 0,
-    };
+    let plan = Expected::new(&id, *compressor, 0);
     let mut q = vec![0.0; x.len()];
     Frame::parse(&bytes, &plan).unwrap().decode(&mut q);
     q.iter()

@@ -1,7 +1,7 @@
 //! The decoded gradient, formed while frames arrive.
 
 use gradient_code::{Decoder, Plan, SecondTrack};
-use gradient_codec::{Frame, FrameError, Rotation, accumulate_rotated};
+use gradient_codec::{Frame, FrameError, Rotation, accumulate_many, accumulate_rotated};
 use learner::Second;
 
 use crate::buffer::Buffer;
@@ -57,6 +57,15 @@ struct Kept {
     factor: f64,
 }
 
+/// What became of a frame.
+pub(crate) struct Folded {
+    pub worker: usize,
+    /// The frame's buffer, unless the decoder has to keep it.
+    pub buffer: Option<Buffer>,
+    /// Why it was refused.
+    pub refusal: Option<Refusal>,
+}
+
 impl Estimate {
     pub fn new(plan: &Plan, dimension: usize) -> Self {
         let tracks = matches!(
@@ -99,61 +108,89 @@ impl Estimate {
         self.payload_bits = 0;
     }
 
-    /// Checks a frame and folds it in; hands the buffer back unless the decoder has to keep it.
+    /// Checks frames (worker and buffer) and folds those in that pass, in the order given, in one pass
+    /// over the gradient. The sum has the same bits as if they had come one by one. Says of each what
+    /// became of it.
     ///
-    /// # Errors
-    /// If the frame is not exactly what the plan calls for, or exploded: it is refused and changes
+    /// A frame is refused if it is not exactly what the plan calls for, or exploded: it then changes
     /// nothing.
     pub fn fold(
         &mut self,
         plan: &Plan,
         messages: &Messages,
-        (worker, iteration): (usize, u64),
-        buffer: Buffer,
+        iteration: u64,
+        frames: Vec<(usize, Buffer)>,
         (norms, limits): (&mut Norms, Limits),
-    ) -> Result<Option<Buffer>, (Refusal, Buffer)> {
-        let frame = match messages.parse(worker, iteration, &buffer) {
-            Ok(frame) => frame,
-            Err(error) => return Err((error.into(), buffer)),
+    ) -> Vec<Folded> {
+        let mut admitted = Vec::new();
+        let mut verdicts = Vec::new();
+        for (worker, buffer) in &frames {
+            let verdict = messages
+                .parse(*worker, iteration, buffer)
+                .map_err(Refusal::from)
+                .and_then(|frame| {
+                    let size = frame.magnitude();
+                    let factor = norms
+                        .admit(*worker, size, limits)
+                        .map_err(|median| Refusal::Exploded { size, median })?;
+                    admitted.push((*worker, frame, factor));
+                    Ok(factor)
+                });
+            verdicts.push(verdict);
+        }
+        for (worker, frame, _) in &admitted {
+            self.hear(plan, *worker, frame);
+            self.payload_bits += messages.payload_bits(*worker);
+        }
+        if let Decoder::Fixed { weights, second } = &plan.decoder {
+            let n = plan.partitions as f64;
+            let weighted = |weights: &[f64]| -> Vec<_> {
+                let weight = |worker: usize, factor| (factor * weights[worker] / n) as f32;
+                let with_weight = |(worker, frame, factor): &_| (*frame, weight(*worker, *factor));
+                admitted.iter().map(with_weight).collect()
+            };
+            add(self.rotation.as_ref(), &weighted(weights), &mut self.sum);
+            if let (Some(SecondTrack::Weights(v)), Some(track)) = (second, &mut self.second) {
+                add(self.rotation.as_ref(), &weighted(v), track);
+            }
+        }
+        let keeps = matches!(plan.decoder, Decoder::PerRound(_));
+        let outcome = |((worker, buffer), verdict)| {
+            let (buffer, refusal) = match verdict {
+                Ok(factor) if keeps => {
+                    self.kept.push(Kept {
+                        worker,
+                        buffer,
+                        factor,
+                    });
+                    (None, None)
+                }
+                Ok(_) => (Some(buffer), None),
+                Err(refusal) => (Some(buffer), Some(refusal)),
+            };
+            Folded {
+                worker,
+                buffer,
+                refusal,
+            }
         };
-        let size = frame.magnitude();
-        let factor = match norms.admit(worker, size, limits) {
-            Ok(factor) => factor,
-            Err(median) => return Err((Refusal::Exploded { size, median }, buffer)),
-        };
+        frames.into_iter().zip(verdicts).map(outcome).collect()
+    }
+
+    /// Notes an accepted frame's worker and losses.
+    fn hear(&mut self, plan: &Plan, worker: usize, frame: &Frame<'_>) {
         self.responders.push(worker);
-        self.payload_bits += messages.payload_bits(worker);
         let (mut coded_loss, mut loss_sum) = (0.0, 0.0);
-        for (&(partition, coefficient), loss) in plan.workers[worker]
-            .assignment
-            .iter()
-            .zip(losses_of(&frame))
+        for (&(partition, coefficient), loss) in
+            plan.workers[worker].assignment.iter().zip(losses_of(frame))
         {
             self.partition_loss[partition] = Some(loss);
             coded_loss += coefficient * loss;
             loss_sum += loss;
         }
         self.worker_loss[worker] = loss_sum / plan.workers[worker].load() as f64;
-        match &plan.decoder {
-            Decoder::Fixed { weights, second } => {
-                let n = plan.partitions as f64;
-                self.loss_decoded += weights[worker] * coded_loss / n;
-                let weight = (factor * weights[worker] / n) as f32;
-                add(self.rotation.as_ref(), frame, weight, &mut self.sum);
-                if let (Some(SecondTrack::Weights(v)), Some(track)) = (second, &mut self.second) {
-                    let weight = (factor * v[worker] / n) as f32;
-                    add(self.rotation.as_ref(), frame, weight, track);
-                }
-                Ok(Some(buffer))
-            }
-            Decoder::PerRound(_) => {
-                self.kept.push(Kept {
-                    worker,
-                    buffer,
-                    factor,
-                });
-                Ok(None)
-            }
+        if let Decoder::Fixed { weights, .. } = &plan.decoder {
+            self.loss_decoded += weights[worker] * coded_loss / plan.partitions as f64;
         }
     }
 
@@ -208,18 +245,16 @@ impl Estimate {
         kept.sort_by_key(|kept| kept.worker); // sums of f32 are made in a fixed order
         let (n, blocks) = (plan.partitions as f64, plan.blocks());
         let length = self.sum.len() / blocks;
+        let mut frames = Vec::new();
         for kept in &kept {
             let frame = messages
-                .parse(kept.worker, iteration, &kept.buffer)
+                .reopen(kept.worker, iteration, &kept.buffer)
                 .map_err(|error| error.to_string())?;
             let Some(at) = self.responders.iter().position(|i| *i == kept.worker) else {
                 continue; // whoever has a frame here is among them
             };
             let weights = &self.weights[at * blocks..][..blocks];
-            for (sum, weight) in self.sum.chunks_exact_mut(length).zip(weights) {
-                let weight = (kept.factor * weight / n) as f32;
-                add(self.rotation.as_ref(), frame, weight, sum);
-            }
+            frames.push((frame, kept.factor, weights));
             // A loss has no blocks: each block's coefficients decode it, and their mean is taken.
             let fold = plan.fold(kept.worker, iteration);
             let held = plan.workers[kept.worker].assignment.iter();
@@ -228,6 +263,12 @@ impl Estimate {
                 let decoded = factors.sum::<f64>() * coefficient * loss;
                 self.loss_decoded += decoded / (n * blocks as f64);
             }
+        }
+        for (u, sum) in self.sum.chunks_exact_mut(length).enumerate() {
+            let weighted = frames
+                .iter()
+                .map(|(frame, factor, weights)| (*frame, (factor * weights[u] / n) as f32));
+            add(self.rotation.as_ref(), &weighted.collect::<Vec<_>>(), sum);
         }
         Ok(kept.into_iter().map(|kept| kept.buffer).collect())
     }
@@ -290,11 +331,12 @@ impl Estimate {
     }
 }
 
-/// `sum += weight * Q(f)`, in the coordinates of the shared rotation if there is one.
-fn add(rotation: Option<&Rotation>, frame: Frame<'_>, weight: f32, sum: &mut [f32]) {
+/// `sum += weight * Q(f)` for every frame in one pass, in the coordinates of the shared rotation if
+/// there is one.
+fn add(rotation: Option<&Rotation>, frames: &[(Frame<'_>, f32)], sum: &mut [f32]) {
     match rotation {
-        Some(shared) => accumulate_rotated(shared, &[(frame, weight)], sum),
-        None => frame.accumulate(weight, sum),
+        Some(shared) => accumulate_rotated(shared, frames, sum),
+        None => accumulate_many(frames, sum),
     }
 }
 

@@ -74,13 +74,27 @@ impl Messages {
         iteration: u64,
         frame: &'a Buffer,
     ) -> Result<Frame<'a>, FrameError> {
+        Frame::parse(frame.bytes(), &self.expected(worker, iteration))
+    }
+
+    /// A frame that has been checked before.
+    pub fn reopen<'a>(
+        &self,
+        worker: usize,
+        iteration: u64,
+        frame: &'a Buffer,
+    ) -> Result<Frame<'a>, FrameError> {
+        Frame::reopen(frame.bytes(), &self.expected(worker, iteration))
+    }
+
+    fn expected(&self, worker: usize, iteration: u64) -> Expected {
         let (compressor, tail) = self.kinds[worker].expect("idle workers are never asked");
         let id = MessageId {
             seed: self.seed,
             iteration,
             worker: worker as u32,
         };
-        Frame::parse(frame.bytes(), &Expected::new(&id, compressor, tail))
+        Expected::new(&id, compressor, tail)
     }
 
     /// The rotation that all frames of an iteration share, so that their sum is rotated back once;

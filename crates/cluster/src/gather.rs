@@ -281,49 +281,41 @@ impl Master<'_> {
         Ok(())
     }
 
-    /// Folds the frames whose turn it is into the estimate.
+    /// Folds the frames whose turn it is into the estimate, all that have arrived in one pass.
     fn fold(
         &mut self,
         state: &mut Gathering,
         round: &Round,
         row: &mut IterationRow,
     ) -> Result<(), RunError> {
-        let drawn = self.clockwork.drawn();
+        let t = round.iteration;
+        let frames = state.take_ready(self.clockwork.drawn());
+        if frames.is_empty() {
+            return Ok(());
+        }
+        for (worker, frame) in &frames {
+            row.per_worker.bits[*worker] = 8 * frame.bytes().len() as i64;
+        }
         let coordinates = self.parameters.len();
-        while let Some(at) = state
-            .granted
-            .iter()
-            .take(if drawn { 1 } else { usize::MAX })
-            .position(|worker| state.arrived.contains_key(worker))
-        {
-            let Some(worker) = state.granted.remove(at) else {
-                break;
-            };
-            let Some(frame) = state.arrived.remove(&worker) else {
-                break;
-            };
-            row.per_worker.bits[worker] = 8 * frame.bytes().len() as i64;
-            let t = round.iteration;
-            let (estimate, plan, messages) = (&mut self.estimate, &self.plan, &self.messages);
-            let norms = (&mut self.norms, self.settings.limits);
-            let work = || estimate.fold(plan, messages, (worker, t), frame, norms);
-            // Other frames move on meanwhile; folding itself takes all the cores.
-            let (folded, moved) = beside_if_large(coordinates, self.transport, work);
-            moved?;
-            match folded {
-                Ok(Some(buffer)) => self.transport.recycle(buffer),
-                Ok(None) => {}
-                Err((error, buffer)) => {
-                    use FrameError::{Iteration, Worker};
-                    if let Refusal::Frame(Iteration { .. } | Worker { .. }) = error {
-                        self.offences.foreign();
-                    }
-                    row.per_worker.arrival_time[worker] = f64::NAN;
-                    self.refuse(worker, t, format!("failed to {error}"));
-                    self.transport.recycle(buffer);
+        let (estimate, plan, messages) = (&mut self.estimate, &self.plan, &self.messages);
+        let norms = (&mut self.norms, self.settings.limits);
+        let work = || estimate.fold(plan, messages, t, frames, norms);
+        // Other frames move on meanwhile; folding itself takes all the cores.
+        let (folded, moved) = beside_if_large(coordinates, self.transport, work);
+        moved?;
+        for frame in folded {
+            if let Some(reason) = frame.refusal {
+                use FrameError::{Iteration, Worker};
+                if let Refusal::Frame(Iteration { .. } | Worker { .. }) = reason {
+                    self.offences.foreign();
                 }
+                row.per_worker.arrival_time[frame.worker] = f64::NAN;
+                self.refuse(frame.worker, t, format!("failed to {reason}"));
             }
-            self.roster.release(worker);
+            if let Some(buffer) = frame.buffer {
+                self.transport.recycle(buffer);
+            }
+            self.roster.release(frame.worker);
         }
         Ok(())
     }
@@ -352,6 +344,26 @@ impl Master<'_> {
 }
 
 impl Gathering {
+    /// Takes the frames whose turn it is, in granting order: all that have arrived, or if the order is
+    /// kept those before the first that has not.
+    fn take_ready(&mut self, in_order: bool) -> Vec<(usize, Buffer)> {
+        let mut ready = Vec::new();
+        let mut waiting = VecDeque::new();
+        while let Some(worker) = self.granted.pop_front() {
+            let held_up = in_order && !waiting.is_empty();
+            match self.arrived.remove(&worker) {
+                Some(frame) if !held_up => ready.push((worker, frame)),
+                Some(frame) => {
+                    self.arrived.insert(worker, frame);
+                    waiting.push_back(worker);
+                }
+                None => waiting.push_back(worker),
+            }
+        }
+        self.granted = waiting;
+        ready
+    }
+
     /// Expects nothing more of a worker.
     pub(crate) fn forget(&mut self, worker: usize) {
         self.unreported.retain(|&i| i != worker);

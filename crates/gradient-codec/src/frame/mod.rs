@@ -108,6 +108,33 @@ impl<'a> Frame<'a> {
         bytes: &'a [u8],
         expected: &Expected,
     ) -> Result<Self, FrameError> {
+        let (frame, header, body) = Self::split(bytes, expected)?;
+        let (checksum, contents) = match &frame.body {
+            Body::Blocks(blocks) => blocks.scan(kernels),
+            Body::Entries(entries) => (checksum::crc32c(body), entries.check(kernels)),
+        };
+        if checksum::append(checksum, frame.tail.as_flattened()) != header.payload_checksum {
+            return Err(FrameError::PayloadChecksum);
+        }
+        check::header_step(header.step, &frame.compressor)?;
+        contents?;
+        match frame.tail().position(|v| !v.is_finite()) {
+            Some(index) => Err(FrameError::TailNotFinite { index }),
+            None => Ok(frame),
+        }
+    }
+
+    /// The frame in `bytes` that [`Frame::parse`] has accepted before: only the header is checked, so
+    /// this costs nothing. Of other bytes nothing worse comes than wrong sums or a panic.
+    ///
+    /// # Errors
+    /// As [`Frame::parse`], as far as the header and the length show it.
+    pub fn reopen(bytes: &'a [u8], expected: &Expected) -> Result<Self, FrameError> {
+        Self::split(bytes, expected).map(|(frame, _, _)| frame)
+    }
+
+    /// The parts of a frame whose header and length are as planned, and its body.
+    fn split(bytes: &'a [u8], expected: &Expected) -> Result<(Self, Header, &'a [u8]), FrameError> {
         let found = bytes.len();
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Err(FrameError::Truncated { found });
@@ -132,19 +159,7 @@ impl<'a> Frame<'a> {
             body: Body::new(&compressor, &header, body),
             tail: tail.as_chunks().0,
         };
-        let (checksum, contents) = match &frame.body {
-            Body::Blocks(blocks) => blocks.scan(kernels),
-            Body::Entries(entries) => (checksum::crc32c(body), entries.check(kernels)),
-        };
-        if checksum::append(checksum, tail) != header.payload_checksum {
-            return Err(FrameError::PayloadChecksum);
-        }
-        check::header_step(header.step, &compressor)?;
-        contents?;
-        match frame.tail().position(|v| !v.is_finite()) {
-            Some(index) => Err(FrameError::TailNotFinite { index }),
-            None => Ok(frame),
-        }
+        Ok((frame, header, body))
     }
 
     /// Coordinates.

@@ -4,6 +4,7 @@
 //! cargo run --release -p codec-speed --example table                  # everything
 //! cargo run --release -p codec-speed --example table -- 25600000 1      # one size, one thread
 //! cargo run --release -p codec-speed --example table -- 25600000 1 2,8  # and two widths
+//! cargo run --release -p codec-speed --example table -- 25600000 1 2,8 avx2  # a slower instruction set
 //! ```
 
 use codec_speed::{Bench, Operation, Speed};
@@ -33,6 +34,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(list) => list.split(',').map(str::parse).collect::<Result<_, _>>()?,
         None => WIDTHS.to_vec(),
     };
+    if let Some(name) = arguments.get(3)
+        && !gradient_codec::choose_instruction_set(name)
+    {
+        return Err(format!("use instruction set {name}: this CPU does not have it").into());
+    }
     println!("Instruction set `{}`.", instruction_set());
     for n in sizes {
         for &threads in &threads {

@@ -82,7 +82,14 @@ pub use quantizer::{
 };
 pub use rotation::Rotation;
 
-/// The instruction set whose loops this CPU runs: `avx512`, `avx2` or `portable`.
+/// Uses the loops of a slower instruction set than this CPU has, to measure or to test them; the names are
+/// those of [`instruction_set`]. For the whole process, once, and before anything is encoded or
+/// decoded: `false` if the CPU has not the set or another one is in use. No byte depends on it.
+pub fn choose_instruction_set(name: &str) -> bool {
+    kernels::Kernels::choose(name)
+}
+
+/// The instruction set whose loops this CPU runs: `avx512`, `avx2-vaes`, `avx2` or `portable`.
 pub fn instruction_set() -> &'static str {
     kernels::Kernels::best().name()
 }

@@ -2,8 +2,8 @@
 
 use crate::common::*;
 use cluster::{
-    CONTROL_BYTES, Event, Every, InProcess, Model, RunError, Status, Straggling, Task, Transport,
-    TransportError, Unit,
+    CONTROL_BYTES, Event, Every, InProcess, Model, RunError, Settings, Status, Straggling, Task,
+    Transport, TransportError, Unit,
 };
 use std::collections::BTreeSet;
 
@@ -49,6 +49,22 @@ fn the_same_seed_gives_the_same_bits_and_another_seed_does_not() {
     let mut other = settings(erase(), 30);
     other.seed = 4;
     assert_ne!(first.2, run(&other, &mut in_process()).2);
+}
+
+/// How many frames travel together decides which are folded in one pass, and no bit of the sum.
+#[test]
+fn frames_may_be_folded_together_or_one_by_one() {
+    let with_grants = |grants| {
+        let settings = Settings {
+            grants,
+            ..settings(everybody_in_time(), 30)
+        };
+        run(&settings, &mut in_process()).2
+    };
+    let one_by_one = with_grants(1);
+    for grants in [2, WORKERS] {
+        assert_eq!(with_grants(grants), one_by_one, "{grants} at once");
+    }
 }
 
 #[test]

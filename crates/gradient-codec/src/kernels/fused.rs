@@ -123,27 +123,40 @@ macro_rules! widths {
     (@ $f:ident $parameter:tt $($bits:literal)*) => { [$($f::<$bits, { $parameter }>),*] };
 }
 
+/// The loops of a module, whose encoder is named.
+#[cfg(target_arch = "x86_64")]
+macro_rules! loops {
+    ($set:ident :: $encode:ident) => {{
+        use super::$set::{decode, encode};
+        Self {
+            encode: [
+                widths!(encode::$encode, Statistic::None as u8),
+                widths!(encode::$encode, Statistic::Largest as u8),
+                widths!(encode::$encode, Statistic::Squares as u8),
+            ],
+            gather: [
+                encode::gather::<{ Statistic::None as u8 }>,
+                encode::gather::<{ Statistic::Largest as u8 }>,
+                encode::gather::<{ Statistic::Squares as u8 }>,
+            ],
+            stream: super::x86::stream,
+            accumulate: [
+                widths!(decode::accumulate, false),
+                widths!(decode::accumulate, true),
+            ],
+            has_unused: widths!(decode::has_unused),
+        }
+    }};
+}
+
 #[cfg(target_arch = "x86_64")]
 impl Fused {
     /// Needs AVX-512 with VBMI2 and VAES.
-    pub const AVX512: Self = Self {
-        encode: [
-            widths!(super::avx512::encode::encode, Statistic::None as u8),
-            widths!(super::avx512::encode::encode, Statistic::Largest as u8),
-            widths!(super::avx512::encode::encode, Statistic::Squares as u8),
-        ],
-        gather: [
-            super::avx512::encode::gather::<{ Statistic::None as u8 }>,
-            super::avx512::encode::gather::<{ Statistic::Largest as u8 }>,
-            super::avx512::encode::gather::<{ Statistic::Squares as u8 }>,
-        ],
-        stream: super::x86::stream,
-        accumulate: [
-            widths!(super::avx512::decode::accumulate, false),
-            widths!(super::avx512::decode::accumulate, true),
-        ],
-        has_unused: widths!(super::avx512::decode::has_unused),
-    };
+    pub const AVX512: Self = loops!(avx512::encode);
+    /// Needs AVX2, FMA, BMI2 and AES.
+    pub const AVX2: Self = loops!(avx2::encode_aes);
+    /// Needs VAES as well.
+    pub const AVX2_VAES: Self = loops!(avx2::encode_vaes);
 }
 
 impl Fused {

@@ -14,6 +14,8 @@ macro_rules! for_each_row {
 }
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod fused;
 mod generic;
@@ -26,6 +28,7 @@ use crate::layout::{BLOCK, LANES};
 use crate::lloyd_max::Codebook;
 use crate::quantizer::{FixedPoint, Generator};
 use crate::random::Keys;
+use std::sync::OnceLock;
 
 type Fill = unsafe fn(&Keys, u64, &mut [u32; BLOCK]);
 type Quantize = unsafe fn(&[f32; BLOCK], &FixedPoint, &mut [u32; BLOCK]);
@@ -169,7 +172,17 @@ kernels!(
     true,
     x86::fill_philox_avx2,
     x86::fill_ars_aes,
-    None,
+    Some(Fused::AVX2),
+    #[target_feature(enable = "avx2,bmi2,aes")]
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    AVX2_VAES,
+    "avx2-vaes",
+    true,
+    x86::fill_philox_avx2,
+    x86::fill_ars_aes,
+    Some(Fused::AVX2_VAES),
     #[target_feature(enable = "avx2,bmi2,aes")]
 );
 #[cfg(target_arch = "x86_64")]
@@ -183,30 +196,39 @@ kernels!(
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi2,aes,vaes")]
 );
 
+static BEST: OnceLock<&'static Kernels> = OnceLock::new();
+
 impl Kernels {
     /// The tables this CPU can run, fastest first.
     pub fn all() -> impl Iterator<Item = &'static Kernels> {
         #[cfg(target_arch = "x86_64")]
         let x86 = {
             use std::is_x86_feature_detected as has;
-            let avx2 = has!("avx2") && has!("bmi2") && has!("aes");
-            let avx512 = avx2
+            let avx2 = has!("avx2") && has!("fma") && has!("bmi2") && has!("aes");
+            let vaes = avx2 && has!("vaes");
+            let avx512 = vaes
                 && has!("avx512f")
                 && has!("avx512bw")
                 && has!("avx512dq")
                 && has!("avx512vl")
-                && has!("avx512vbmi2")
-                && has!("vaes");
-            [avx512.then_some(&AVX512), avx2.then_some(&AVX2)]
+                && has!("avx512vbmi2");
+            let sets = [(avx512, &AVX512), (vaes, &AVX2_VAES), (avx2, &AVX2)];
+            sets.map(|(has, set)| has.then_some(set))
         };
         #[cfg(not(target_arch = "x86_64"))]
         let x86: [Option<&'static Kernels>; 0] = [];
         x86.into_iter().flatten().chain([&PORTABLE])
     }
 
-    /// The fastest table this CPU can run.
+    /// The fastest table this CPU can run, or the one chosen by [`Kernels::choose`].
     pub fn best() -> &'static Kernels {
-        Self::all().next().unwrap_or(&PORTABLE)
+        BEST.get_or_init(|| Self::all().next().unwrap_or(&PORTABLE))
+    }
+
+    /// Makes the table of this name [`Kernels::best`]; whether it is.
+    pub fn choose(name: &str) -> bool {
+        let named = Self::all().find(|kernels| kernels.name == name);
+        named.is_some_and(|kernels| std::ptr::eq(*BEST.get_or_init(|| kernels), kernels))
     }
 
     /// Name of the instruction set.

@@ -1,0 +1,4 @@
+//! The loops of [`super::avx512`] on half rows, for CPUs with AVX2 and AES.
+
+pub mod decode;
+pub mod encode;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cluster::{
     Distortion, ErrorFeedback, Fault, FaultKind, Faults, OnStraggling, Phase, RefreshRules,
 };
-use gradient_codec::{BucketNorm, OneBitScale, Preset};
+use gradient_codec::{BucketNorm, OneBitScale, Preset, Sharing};
 use learner::optimizer::{AdamConfig, DecayGroups, OptimizerError};
 use learner::{Description, Optimizer, OptimizerConfig, ScheduleShape};
 use straggler::{DelayModel, Slowdown, WorkerDelay};
@@ -13,8 +13,9 @@ use straggler::{DelayModel, Slowdown, WorkerDelay};
 use super::error::ConfigError;
 use super::settings::{Config, Deadline};
 use super::values::{
-    CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, Estimator, Feedback, Inject,
-    InjectedFault, InjectedPhase, Injection, OnDrift, OptimizerKind, Rates, Schedule, TraceOrder,
+    CodecNorm, CodecPreset, CodecSharing, DeadlineSeconds, Decay, DelayKind, Estimator, Feedback,
+    Inject, InjectedFault, InjectedPhase, Injection, OnDrift, OptimizerKind, Rates, Schedule,
+    TraceOrder,
 };
 
 /// Latest messages of a width that its measured phi is the mean of.
@@ -33,6 +34,14 @@ impl Config {
                 },
                 bucket: self.codec.bucket,
             },
+            CodecPreset::Rotated => Preset::Rotated {
+                bucket: self.codec.bucket,
+                sharing: self.sharing(),
+            },
+            CodecPreset::Eden => Preset::Eden {
+                bucket: self.codec.bucket,
+                sharing: self.sharing(),
+            },
             CodecPreset::F32 => Preset::F32,
             CodecPreset::Sign => Preset::Sign {
                 group: self.codec.group,
@@ -45,6 +54,13 @@ impl Config {
             },
             CodecPreset::TopK => Preset::TopK { entries },
             CodecPreset::RandK => Preset::RandK { entries },
+        }
+    }
+
+    fn sharing(&self) -> Sharing {
+        match self.codec.sharing {
+            CodecSharing::Round => Sharing::Round,
+            CodecSharing::Message => Sharing::Message,
         }
     }
 

@@ -73,6 +73,7 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
     };
     let scheme = config.scheme.kind;
     let preset = config.codec.preset;
+    let rotates = matches!(preset, CodecPreset::Rotated | CodecPreset::Eden);
     let inject = config.straggler.inject;
     let mut because = vec![
         (
@@ -187,7 +188,12 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
         ),
         (
             "codec.bucket",
-            preset != CodecPreset::QsgdBucketed,
+            !(preset == CodecPreset::QsgdBucketed || rotates),
+            format!("codec.preset = \"{preset}\""),
+        ),
+        (
+            "codec.sharing",
+            !rotates,
             format!("codec.preset = \"{preset}\""),
         ),
         (

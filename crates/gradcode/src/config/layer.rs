@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::{Origins, Place};
 use super::values::{
-    Assignment, Augment, BlockDesign, CodeKind, CodecNorm, CodecPreset, Construction,
+    Assignment, Augment, BlockDesign, CodeKind, CodecNorm, CodecPreset, CodecSharing, Construction,
     DeadlineSeconds, Decay, Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every,
     Feedback, Gpt2Size, Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method, ModelKind,
     Norm, OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Precision, Quantile, Rates, Ridge,
@@ -113,7 +113,7 @@ section! {
 section! {
     /// `[codec]`: the compressor.
     CodecLayer at "codec" {
-        preset: CodecPreset, norm: CodecNorm, bucket: u32, group: u32, scale: CodecNorm, entries: u64,
+        preset: CodecPreset, norm: CodecNorm, bucket: u32, sharing: CodecSharing, group: u32, scale: CodecNorm, entries: u64,
         error_feedback: Feedback, shrink: bool, phi_every: u64,
     }
 }

@@ -12,7 +12,7 @@ use super::settings::{
     Deadline, Downlink, Evaluation, Gpt2, Model, Mpi, Optimizer, Replan, Round, Scheme, Straggler,
 };
 use super::values::{
-    CodecPreset, Feedback, Gpt2Size, Loss, ModelKind, Norm, OneOrMany, Rates, Stem,
+    CodecPreset, CodecSharing, Feedback, Gpt2Size, Loss, ModelKind, Norm, OneOrMany, Rates, Stem,
 };
 use gradient_code::SchemeConfig;
 
@@ -336,13 +336,20 @@ fn codec(merged: &Merged, layer: &Layer) -> Result<Codec, ConfigError> {
         .scheme()
         .compressor()
         .and_then(|word| word.parse().ok());
+    let preset = section.preset.or(own).unwrap_or(CodecPreset::QsgdBucketed);
+    let (bucket, sharing) = match preset {
+        CodecPreset::Eden => (4096, CodecSharing::Message),
+        _ => (512, CodecSharing::Round),
+    };
     let remembers = match kind.scheme().error_feedback() {
         true => Feedback::Keep,
         false => Feedback::None,
     };
     Ok(
-        take!(merged, section, "codec" => Codec { norm, bucket, group, scale, entries, shrink, phi_every },
-        preset: section.preset.or(own).unwrap_or(CodecPreset::QsgdBucketed),
+        take!(merged, section, "codec" => Codec { norm, group, scale, entries, shrink, phi_every },
+        preset,
+        bucket: section.bucket.unwrap_or(bucket),
+        sharing: section.sharing.unwrap_or(sharing),
         error_feedback: section.error_feedback.unwrap_or(remembers)),
     )
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use super::values::{
-    Augment, CodecNorm, CodecPreset, DeadlineSeconds, Decay, DelayKind, DownlinkForm, EmptyRound,
-    Estimator, Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad, ModelKind, Norm,
-    OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Precision, Quantile, Rates, Scaling,
-    Schedule, SchemeKind, Stem, TraceOrder, UnitSeconds,
+    Augment, CodecNorm, CodecPreset, CodecSharing, DeadlineSeconds, Decay, DelayKind, DownlinkForm,
+    EmptyRound, Estimator, Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad,
+    ModelKind, Norm, OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Precision, Quantile,
+    Rates, Scaling, Schedule, SchemeKind, Stem, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -250,8 +250,10 @@ pub struct Codec {
     pub preset: CodecPreset,
     /// Bucketed: what a bucket is scaled by.
     pub norm: CodecNorm,
-    /// Bucketed: coordinates.
+    /// Bucketed and rotated: coordinates.
     pub bucket: u32,
+    /// Rotated: who shares a rotation.
+    pub sharing: CodecSharing,
     /// Sign: coordinates per group; 0 = all.
     pub group: u32,
     /// One-bit: what the magnitude is.

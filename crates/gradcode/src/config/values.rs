@@ -128,6 +128,10 @@ words! {
         Qsgd = "qsgd",
         /// One scale per bucket.
         QsgdBucketed = "qsgd-bucketed",
+        /// One scale per randomly rotated bucket, stochastic rounding.
+        Rotated = "rotated",
+        /// Randomly rotated buckets, nearest Lloyd-Max levels.
+        Eden = "eden",
         /// Unquantized.
         F32 = "f32",
         /// Signs and one magnitude per group.
@@ -138,6 +142,13 @@ words! {
         TopK = "top-k",
         /// Random coordinates, amplified.
         RandK = "rand-k",
+    }
+    /// `codec.sharing`
+    CodecSharing {
+        /// One rotation for all workers of an iteration.
+        Round = "round",
+        /// A rotation for every message.
+        Message = "message",
     }
     /// `codec.norm` and `codec.scale`
     CodecNorm {

@@ -41,11 +41,18 @@ impl Config {
 
 pub(super) fn budget(config: &Config, merged: &Merged) -> Checked {
     let budget = &config.budget;
+    let least = match config.preset().widths(u32::MAX as usize) {
+        Widths::Adjustable { min, .. } => min,
+        Widths::Fixed(_) => 1,
+    };
     require(
         merged,
         "budget.max_bits",
-        (2..=16).contains(&budget.max_bits),
-        "must be from 2 to 16",
+        (least..=16).contains(&budget.max_bits),
+        &format!(
+            "must be from {least} to 16 with codec.preset = \"{}\"",
+            config.codec.preset
+        ),
     )?;
     let eta = match budget.scaling {
         Scaling::Fixed(eta) | Scaling::Balanced(eta) => eta,

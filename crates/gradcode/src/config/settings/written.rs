@@ -46,6 +46,7 @@ impl Config {
                 preset: Some(self.codec.preset),
                 norm: Some(self.codec.norm),
                 bucket: Some(self.codec.bucket),
+                sharing: Some(self.codec.sharing),
                 group: Some(self.codec.group),
                 scale: Some(self.codec.scale),
                 entries: Some(self.codec.entries),

@@ -56,6 +56,8 @@ pub enum Purpose {
     FaultPlace = 12,
     /// What a model draws in its passes over a minibatch; stream = its first sample.
     Dropout = 13,
+    /// Coordinates of a reference vector; iteration = its law, stream = its number.
+    Reference = 14,
 }
 
 /// The generator of one stream, positioned at index 0.

@@ -9,8 +9,10 @@ use crate::config::Sources;
 use crate::run::resume::ResumeFrom;
 use bit_allocation::Method;
 
+mod codec;
 mod models;
 
+pub use codec::{CodecCommand, PhiArgs};
 pub use models::{
     CheckArgs, DataCommand, DetectArgs, EvalArgs, PictureFormat, SynthArgs, TokenizeArgs,
 };
@@ -64,6 +66,9 @@ pub enum Command {
     /// Make or check data sets in COCO format.
     #[command(subcommand)]
     Data(DataCommand),
+    /// Measure compressors.
+    #[command(subcommand)]
+    Codec(CodecCommand),
     /// Look at the machine: MPI, libtorch, GPUs, HDF5, threads, limits.
     Doctor(DoctorArgs),
     /// Print or check configurations.

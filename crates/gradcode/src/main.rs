@@ -1,7 +1,7 @@
 //! gradcode: coded, quantized distributed training over MPI.
 //!
 //! From the bottom up: [`exit`] (codes, the error type), [`config`] (layers of TOML to a typed
-//! configuration, and from there to what the other crates take), [`run`] and [`study`] (one run, and
+//! configuration, and from there to what the other crates take), [`phi`] (quantization errors, measured), [`run`] and [`study`] (one run, and
 //! many), [`commands`] (one file each), [`report`] (reading runs back), [`cli`] (the command line). The training loop itself is in the
 //! crate `cluster`.
 
@@ -11,6 +11,7 @@ mod config;
 mod exit;
 mod headline;
 mod output;
+mod phi;
 mod report;
 mod run;
 mod study;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigCommand, DataCommand};
+use cli::{Cli, CodecCommand, Command, ConfigCommand, DataCommand};
 
 fn main() -> ExitCode {
     // `train` replaces the hook by one that takes the other ranks along.
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Data(DataCommand::Synth(args)) => commands::data::synth(&args),
         Command::Data(DataCommand::Check(args)) => commands::data::check(&args),
         Command::Data(DataCommand::Tokenize(args)) => commands::tokenize::run(&args),
+        Command::Codec(CodecCommand::Phi(args)) => commands::codec::phi(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Config(ConfigCommand::Default) => commands::config::default(),
         Command::Config(ConfigCommand::Check(args)) => commands::config::check(&args),

@@ -947,6 +947,7 @@ fn help_is_there_for_every_command() {
         vec!["detect", "--help"],
         vec!["data", "synth", "--help"],
         vec!["data", "check", "--help"],
+        vec!["codec", "phi", "--help"],
         vec!["doctor", "--help"],
         vec!["config", "show", "--help"],
     ] {

@@ -152,6 +152,43 @@ impl Arrays {
     }
 }
 
+/// The arrays of the file at `path` as one vector of f32: all of them, by name, one after another, or the
+/// one called `name`.
+///
+/// # Errors
+/// [`LearnerError::Data`] when the file cannot be read or lacks the array.
+pub fn vector(path: &Path, name: Option<&str>) -> Result<Vec<f32>, LearnerError> {
+    let refused = |what: String| LearnerError::Data {
+        path: path.to_owned(),
+        what,
+    };
+    let wanted: Vec<String> = name.map(str::to_owned).into_iter().collect();
+    let mut found = formats::read(path, &wanted).map_err(refused)?;
+    found.sort_by(|a, b| a.column.name.cmp(&b.column.name));
+    let names: Vec<String> = found.iter().map(|a| a.column.name.clone()).collect();
+    found.retain(|array| name.is_none_or(|name| array.column.name == name));
+    if let (Some(name), []) = (name, &found[..]) {
+        let known = names.join(", ");
+        return Err(refused(format!("it has no array {name}; it has {known}")));
+    }
+    let mut all = Vec::new();
+    for array in &found {
+        let bytes: Vec<u8> = (0..array.rows)
+            .flat_map(|row| array.row(row))
+            .copied()
+            .collect();
+        let elements = bytes.len() / array.column.kind.elt_size_in_bytes();
+        let tensor = Tensor::f_from_data_size(&bytes, &[elements as i64], array.column.kind)
+            .and_then(|tensor| tensor.f_to_kind(Kind::Float));
+        let start = all.len();
+        all.resize(start + elements, 0f32);
+        tensor
+            .and_then(|tensor| tensor.f_copy_data(&mut all[start..], elements))
+            .map_err(|error| refused(format!("{}: {error}", array.column.name)))?;
+    }
+    Ok(all)
+}
+
 impl Source for Arrays {
     type Item = Row;
 

@@ -2,6 +2,7 @@
 
 pub mod allocate;
 pub mod calibrate;
+pub mod codec;
 pub mod config;
 pub mod data;
 pub mod detect;

@@ -2,6 +2,8 @@
 
 mod curve;
 
+use std::collections::BTreeMap;
+
 use gradient_code::{Criterion, Decoder, PASSTHROUGH_BITS, Plan, SecondTrack};
 use serde_json::{Value, json};
 
@@ -40,21 +42,39 @@ pub fn run(args: &PlanArgs) -> Outcome {
     let bits = Bits::of(&plan, &config, dimension)?;
     if args.json {
         let mut object = object(&plan, &config, dimension, &bits);
+        object["phi"] = json!({ "source": inputs.phi.source, "per_worker": plan.prediction.phi });
         object["deadline"] = curve::object(&inputs, &plan, criterion);
         return output::json(&object);
     }
     output::print(&format!(
-        "{}: {} with {dimension} parameters, codec {}\n{plan}\
+        "{}: {} with {dimension} parameters, codec {}{}\n{plan}\
          payload per iteration: {} bits if nobody is late, {:.0} bits expected ({:.2} MB; f32 from as many workers {:.2} MB)\n{}",
         config.title,
         config.model.architecture.kind(),
         config.codec_text(),
+        match config.quantizes() {
+            true => format!(", phi {}{}", inputs.phi.source, phi_in_use(&plan)),
+            false => String::new(),
+        },
         bits.offered,
         bits.expected,
         bits.expected / 8e6,
         bits.unquantized_expected / 8e6,
         curve::text(&inputs, &plan, criterion),
     ))
+}
+
+/// phi at the plan's widths: `: 4 bits 0.0361, 6 bits 0.00187`.
+fn phi_in_use(plan: &Plan) -> String {
+    let workers = plan.workers.iter().zip(&plan.prediction.phi);
+    let by_width: BTreeMap<u8, f64> = workers
+        .filter(|(worker, _)| !worker.is_idle())
+        .map(|(worker, &phi)| (worker.bits, phi))
+        .collect();
+    let words: Vec<String> = (by_width.iter())
+        .map(|(bits, phi)| format!("{phi:.3e} at {bits} bits"))
+        .collect();
+    format!(": {}", words.join(", "))
 }
 
 /// Payload bits per iteration, headers apart.

@@ -221,6 +221,7 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             !quantizes,
             "nothing to quantize".into(),
         ),
+        ("codec.phi", !quantizes, "nothing to quantize".into()),
         (
             "codec.phi_every",
             !quantizes,

@@ -107,6 +107,14 @@ pub enum ConfigError {
         /// Why.
         reason: String,
     },
+    /// A phi that does not fit.
+    #[error("use codec.phi = {value}: {reason}")]
+    Phi {
+        /// As written.
+        value: String,
+        /// What it lacks.
+        reason: String,
+    },
     /// No plan can be made of a valid configuration.
     #[error("plan scheme {scheme}: {message}")]
     Plan {

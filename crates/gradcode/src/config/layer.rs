@@ -10,8 +10,9 @@ use super::values::{
     Assignment, Augment, BlockDesign, CodeKind, CodecNorm, CodecPreset, CodecSharing, Construction,
     DeadlineSeconds, Decay, Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every,
     Feedback, Gpt2Size, Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method, ModelKind,
-    Norm, OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Precision, Quantile, Rates, Ridge,
-    Scaling, Schedule, SchemeKind, Stem, StudyKind, StudyRates, TraceOrder, UnitSeconds,
+    Norm, OnDrift, OneOrMany, OptimizerKind, PhiSource, PlannedDeadline, Precision, Quantile,
+    Rates, Ridge, Scaling, Schedule, SchemeKind, Stem, StudyKind, StudyRates, TraceOrder,
+    UnitSeconds,
 };
 
 /// A group of keys that stand under one TOML header.
@@ -114,7 +115,7 @@ section! {
     /// `[codec]`: the compressor.
     CodecLayer at "codec" {
         preset: CodecPreset, norm: CodecNorm, bucket: u32, sharing: CodecSharing, group: u32, scale: CodecNorm, entries: u64,
-        error_feedback: Feedback, shrink: bool, phi_every: u64,
+        error_feedback: Feedback, shrink: bool, phi: PhiSource, phi_every: u64,
     }
 }
 section! {

@@ -50,7 +50,7 @@ impl PlanInputs {
     ///
     /// # Errors
     /// As [`lateness::straggle_probabilities`] and [`lateness::choose`]; [`ConfigError::Pair`] if scheme
-    /// and compressor do not go together.
+    /// and compressor do not go together, [`ConfigError::Phi`] if `codec.phi` does not fit them.
     pub fn new(config: &Config, dimension: usize) -> Result<Self, ConfigError> {
         config.pair(dimension).map_err(|reason| ConfigError::Pair {
             scheme: config.scheme.kind.to_string(),
@@ -65,11 +65,7 @@ impl PlanInputs {
             choice: None,
             straggle_probabilities: Vec::new(),
             lateness: None,
-            phi: Phi::new(
-                config.preset(),
-                message_len,
-                config.codec.shrink && config.preset().unbiased(),
-            ),
+            phi: Phi::new(config, message_len)?,
             message_len,
             scheme: config.scheme.options.clone(),
             unbiased: config.sends_unbiased(),

@@ -350,7 +350,8 @@ fn codec(merged: &Merged, layer: &Layer) -> Result<Codec, ConfigError> {
         preset,
         bucket: section.bucket.unwrap_or(bucket),
         sharing: section.sharing.unwrap_or(sharing),
-        error_feedback: section.error_feedback.unwrap_or(remembers)),
+        error_feedback: section.error_feedback.unwrap_or(remembers),
+        phi: section.phi.clone()),
     )
 }
 

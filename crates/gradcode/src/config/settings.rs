@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::values::{
     Augment, CodecNorm, CodecPreset, CodecSharing, DeadlineSeconds, Decay, DelayKind, DownlinkForm,
     EmptyRound, Estimator, Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad,
-    ModelKind, Norm, OnDrift, OneOrMany, OptimizerKind, PlannedDeadline, Precision, Quantile,
+    ModelKind, Norm, OnDrift, OneOrMany, OptimizerKind, PhiSource, PlannedDeadline, Precision, Quantile,
     Rates, Scaling, Schedule, SchemeKind, Stem, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
@@ -244,7 +244,7 @@ pub struct Budget {
 }
 
 /// `[codec]`
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Codec {
     /// The family.
     pub preset: CodecPreset,
@@ -264,6 +264,8 @@ pub struct Codec {
     pub error_feedback: Feedback,
     /// Shrink unbiased messages, so that error feedback stays stable.
     pub shrink: bool,
+    /// The phi(z) that plans are made with; `None`: by the preset.
+    pub phi: Option<PhiSource>,
     /// Iterations between measurements of the quantization error; 0 = never.
     pub phi_every: u64,
 }

@@ -3,6 +3,7 @@
 
 mod augment;
 mod inject;
+mod phi;
 mod scheme_kind;
 mod shapes;
 
@@ -16,6 +17,7 @@ pub use gradient_code::schemes::{
     Assignment, BlockDesign, CodeKind, Construction, Decoding, Graph, Ridge,
 };
 pub use inject::Injection;
+pub use phi::{PhiFile, PhiSource};
 pub use scheme_kind::SchemeKind;
 pub use shapes::{
     DeadlineSeconds, Every, MedianPlusMad, OneOrMany, PlannedDeadline, Quantile, Rates, Scaling,

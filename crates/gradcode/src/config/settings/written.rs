@@ -52,6 +52,7 @@ impl Config {
                 entries: Some(self.codec.entries),
                 error_feedback: Some(self.codec.error_feedback),
                 shrink: Some(self.codec.shrink),
+                phi: self.codec.phi.clone(),
                 phi_every: Some(self.codec.phi_every),
             },
             optimizer: self.optimizer.to_layer(),

@@ -414,6 +414,9 @@ pub struct AllocateArgs {
 Run it on every node: mpirun --map-by node gradcode doctor. Exit code 30 when something is missing
 that training needs.")]
 pub struct DoctorArgs {
+    /// Measure how fast this node encodes and decodes, with one core and with all: some seconds.
+    #[arg(long)]
+    pub bench: bool,
     /// One JSON object on standard output.
     #[arg(long)]
     pub json: bool,

@@ -1,5 +1,6 @@
 //! `gradcode doctor`: is this machine ready, and for what?
 
+mod bench;
 mod machine;
 
 use serde_json::{Map, Value, json};
@@ -75,6 +76,12 @@ impl Finding {
 /// Exit code 30 when something is missing that training needs; the report is printed all the same.
 pub fn run(args: &DoctorArgs) -> Outcome {
     let findings = machine::examine();
+    let figures = match args.bench {
+        true => Some(bench::measure().map_err(|error| {
+            Failure::new(ENVIRONMENT, format!("failed to measure the codec: {error}"))
+        })?),
+        false => None,
+    };
     let failed: Vec<&str> = findings
         .iter()
         .filter(|finding| finding.state == State::Fail)
@@ -89,10 +96,12 @@ pub fn run(args: &DoctorArgs) -> Outcome {
                 (finding.key.to_owned(), entry)
             })
             .chain([("ready".to_owned(), Value::Bool(failed.is_empty()))])
+            .chain(figures.map(|figures| ("codec_speed".to_owned(), figures.json())))
             .collect();
         output::json(&Value::Object(object))?;
     } else {
-        output::print(&table(&findings))?;
+        let figures = figures.map_or_else(String::new, |figures| figures.text());
+        output::print(&format!("{}{figures}", table(&findings)))?;
     }
     if failed.is_empty() {
         return Ok(());

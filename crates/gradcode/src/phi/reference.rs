@@ -102,7 +102,7 @@ pub fn normal_phi(preset: &Preset, bits: u8, n: usize) -> Result<f64, EncodeErro
 }
 
 fn measured(preset: &Preset, bits: u8, n: usize) -> Result<Estimate, EncodeError> {
-    let length = n.min(COORDINATES).max(1);
+    let length = n.clamp(1, COORDINATES);
     let vectors = (COORDINATES / length).clamp(1, MOST_VECTORS);
     let vectors: Vec<Vec<f32>> = (0..vectors as u64)
         .map(|number| vector(Reference::Normal, length, SEED, number))

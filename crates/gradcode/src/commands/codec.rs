@@ -24,11 +24,12 @@ use super::load;
 const MOST_BITS: u8 = 16;
 
 /// The quantizers, measured where nothing else is asked for.
-const PRESETS: [&str; 4] = [
+const PRESETS: [&str; 5] = [
     "qsgd",
     "qsgd-bucketed:max:512",
     "qsgd-bucketed:l2:512",
-    "qsgd-bucketed:max:4096",
+    "rotated",
+    "eden",
 ];
 
 /// Vectors of one kind.

@@ -90,12 +90,7 @@ fn of_vector(
             worker: message as u32,
         };
         compressor.encode(&id, x, &[], &mut bytes)?;
-        let expected = Expected {
-            iteration: id.iteration,
-            worker: id.worker,
-            compressor: *compressor,
-            tail: 0,
-        };
+        let expected = Expected::new(&id, *compressor, 0);
         let frame = Frame::parse(&bytes, &expected).expect("an encoder's frame is valid");
         error.copy_from_slice(x);
         frame.accumulate(-1.0, &mut error); // x - Q(x)

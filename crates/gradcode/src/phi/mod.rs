@@ -13,6 +13,7 @@ use gradient_codec::{Preset, Widths};
 pub fn depends_on_dimension(preset: &Preset) -> bool {
     match preset {
         Preset::QsgdBucketed { .. } | Preset::F32 => false,
+        Preset::Rotated { .. } | Preset::Eden { .. } => false,
         Preset::Sign { group } => *group == 0,
         // One scale for the whole vector, or a number of entries.
         Preset::Qsgd | Preset::OneBit { .. } | Preset::TopK { .. } | Preset::RandK { .. } => true,
@@ -21,7 +22,7 @@ pub fn depends_on_dimension(preset: &Preset) -> bool {
 
 /// Whether messages are rotated at random, so that phi is that of normal vectors whatever the gradient.
 pub fn rotates(preset: &Preset) -> bool {
-    matches!(preset.name(), "rotated" | "eden")
+    matches!(preset, Preset::Rotated { .. } | Preset::Eden { .. })
 }
 
 /// The widths up to `most` that a preset has for vectors of `dimension` coordinates, ascending.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::values::{
     Augment, CodecNorm, CodecPreset, CodecSharing, DeadlineSeconds, Decay, DelayKind, DownlinkForm,
     EmptyRound, Estimator, Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad,
-    ModelKind, Norm, OnDrift, OneOrMany, OptimizerKind, PhiSource, PlannedDeadline, Precision, Quantile,
-    Rates, Scaling, Schedule, SchemeKind, Stem, TraceOrder, UnitSeconds,
+    ModelKind, Norm, OnDrift, OneOrMany, OptimizerKind, PhiSource, PlannedDeadline, Precision,
+    Quantile, Rates, Scaling, Schedule, SchemeKind, Stem, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 

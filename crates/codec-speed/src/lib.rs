@@ -24,6 +24,7 @@ mod floors;
 use clock::Clock;
 use gradient_codec::{
     Compressor, EncodeError, Expected, Frame, FrameError, MessageId, accumulate_many,
+    accumulate_rotated,
 };
 use std::fmt;
 use std::hint::black_box;
@@ -41,7 +42,8 @@ pub enum Operation {
     Encode,
     /// Checking a frame: checksum, steps, codes.
     Parse,
-    /// Adding checked frames to an accumulator, all in one pass.
+    /// Adding checked frames to an accumulator, all in one pass, and rotating the sum back once if they
+    /// share a rotation.
     Add {
         /// Frames, at least 1.
         messages: usize,
@@ -181,6 +183,8 @@ impl Bench {
         let parsed: Vec<_> = parsed.collect::<Result<_, _>>()?;
         let weighted: Vec<_> = parsed.into_iter().flatten().map(|f| (f, 0.25)).collect();
 
+        let shared = compressor.and_then(|compressor| compressor.shared_rotation(&id(0)));
+
         // Inside the pool, so that the thread that is timed is the one that works.
         let times = pool.install(|| {
             let mut times = vec![Vec::new(); operations.len()];
@@ -213,7 +217,14 @@ impl Bench {
                         }
                         Operation::Add { messages } => {
                             let frames = &weighted[..*messages];
-                            clock.time(|| accumulate_many(frames, sum)) / *messages as f64
+                            let add = || match shared {
+                                None => accumulate_many(frames, sum),
+                                Some(rotation) => {
+                                    accumulate_rotated(&rotation, frames, sum);
+                                    rotation.invert(sum);
+                                }
+                            };
+                            clock.time(add) / *messages as f64
                         }
                     };
                     if round > 0 {

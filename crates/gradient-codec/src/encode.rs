@@ -308,8 +308,7 @@ impl Quantize {
                 None => self.bucket(start, x, bytes),
                 Some((rotor, z)) => {
                     let z = &mut z[..x.len()];
-                    z.copy_from_slice(x);
-                    rotor.apply(start, z);
+                    rotor.apply_to(start, x, z);
                     self.bucket(start, z, bytes)
                 }
             };

@@ -22,7 +22,7 @@ pub(crate) struct Codebook {
     /// `t_1 < t_2 < ...`, then infinity.
     thresholds: Vec<f32>,
     /// For every cell of width `1 / cells_per_unit`: thresholds at or below half a cell before it.
-    cells: Vec<u16>,
+    cells: Vec<u32>,
     cells_per_unit: f32,
     /// `E(Q(x) - x)^2`, x ~ N(0, 1).
     distortion: f64,
@@ -51,7 +51,7 @@ impl Codebook {
         let cells = (last * cells_per_unit) as usize + 2;
         let below = |cell: usize| {
             let start = (cell as f32 - 0.5) / cells_per_unit;
-            thresholds.partition_point(|t| *t <= start) as u16
+            thresholds.partition_point(|t| *t <= start) as u32
         };
         let cells = (0..cells).map(below).collect();
         thresholds.push(f32::INFINITY);
@@ -95,13 +95,24 @@ impl Codebook {
         &self.thresholds
     }
 
+    /// For every cell of width `1 / cells_per_unit` of the magnitudes, thresholds at or below half a cell
+    /// before it: at most one more lies in the cell.
+    pub fn cells(&self) -> &[u32] {
+        &self.cells
+    }
+
+    /// See [`Self::cells`].
+    pub fn cells_per_unit(&self) -> f32 {
+        self.cells_per_unit
+    }
+
     /// Index of the magnitude nearest to a finite `a >= 0`: how many thresholds are at or below it.
     #[inline(always)]
     pub fn nearest(&self, a: f32) -> u32 {
         // A saturating conversion: what lies beyond the last cell has its count.
         let cell = ((a * self.cells_per_unit) as usize).min(self.cells.len() - 1);
         let at_least = self.cells[cell];
-        u32::from(at_least) + u32::from(a >= self.thresholds[usize::from(at_least)])
+        at_least + u32::from(a >= self.thresholds[at_least as usize])
     }
 }
 

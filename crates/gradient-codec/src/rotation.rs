@@ -116,6 +116,27 @@ impl Rotor {
         }
     }
 
+    /// [`Self::apply`] from `x` to `z`, of the same length.
+    pub fn apply_to(&mut self, start: usize, x: &[f32], z: &mut [f32]) {
+        let whole = x.len().is_power_of_two() && start.is_multiple_of(BLOCK);
+        if whole && let Some(fused) = self.kernels.fused() {
+            self.draw(start / STRIPE, 0);
+            let words = &self.signs.as_chunks().0[start / BLOCK % 32..];
+            if let Some(words) = words.get(..x.len() / BLOCK)
+                && fused.rotate(words, x, z)
+            {
+                for (window, (from, to)) in self.rotation.windows(x.len()).enumerate().skip(1) {
+                    let z = &mut z[from..to];
+                    self.flip(start + from, window, z);
+                    self.kernels.hadamard(z);
+                }
+                return;
+            }
+        }
+        z.copy_from_slice(x);
+        self.apply(start, z);
+    }
+
     /// The inverse of [`Self::apply`].
     pub fn invert(&mut self, start: usize, z: &mut [f32]) {
         for (window, (from, to)) in self.rotation.windows(z.len()).enumerate().rev() {

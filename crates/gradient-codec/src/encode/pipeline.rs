@@ -1,11 +1,13 @@
 //! The hot path of encoding: a bucket is quantized while the scale of the next one is taken, so
-//! that every coordinate crosses memory once.
+//! that every coordinate crosses memory once; or, if buckets are rotated, while what follows is
+//! prefetched.
 
-use super::{EncodeError, Quantize, step_of_scale, unusable};
+use super::{EncodeError, Quantize, step_of_bucket, step_of_scale, unusable};
 use crate::checksum;
 use crate::kernels::{Ahead, Fused, Run, Statistic};
 use crate::layout::{BLOCK, SEGMENT, Segment};
 use crate::quantizer::{Coding, Generator, Scale};
+use crate::rotation::Rotor;
 
 /// Writes bodies of blocks with a fused loop.
 pub(super) struct Pipeline<'a> {
@@ -25,8 +27,7 @@ impl Quantize {
     pub(super) fn fused(&self, body_bytes: usize) -> Option<Pipeline<'_>> {
         let quantizer = &self.quantizer;
         let equidistant = matches!(quantizer.coding(), Coding::Uniform | Coding::MidRise);
-        let rotated = quantizer.sharing().is_some();
-        if !equidistant || rotated || quantizer.generator() != Generator::Ars {
+        if !equidistant || quantizer.generator() != Generator::Ars {
             return None;
         }
         let statistic = match quantizer.scale() {
@@ -56,20 +57,33 @@ impl Pipeline<'_> {
         let quantizer = &self.quantize.quantizer;
         let segment_bytes = Segment::new(quantizer, SEGMENT).bytes();
         let bucket = quantizer.bucket().map_or(SEGMENT, |b| b as usize);
+        let rotor = |rotation| {
+            (
+                Rotor::new(self.quantize.kernels, rotation),
+                vec![0.0; bucket],
+            )
+        };
+        let mut rotor = self.quantize.rotation.map(rotor);
         let mut ahead = Ahead::ZERO;
-        self.fused
-            .gather(self.statistic, &x[..x.len().min(bucket)], &mut ahead);
+        if rotor.is_none() {
+            let first = &x[..x.len().min(bucket)];
+            self.fused.gather(self.statistic, first, &mut ahead);
+        }
+        let mut write = |start: usize, x: &[f32], bytes: &mut [u8]| match &mut rotor {
+            None => self.segment(start, x, &mut ahead, bytes),
+            Some((rotor, z)) => self.rotated_segment(start, x, rotor, z, bytes),
+        };
         let mut crc = 0;
         let mut scratch = vec![0; if self.streams { segment_bytes } else { 0 }];
         for (i, bytes) in bytes.chunks_mut(segment_bytes).enumerate() {
             let (start, x) = (start + i * SEGMENT, &x[i * SEGMENT..]);
             if self.streams {
                 let scratch = &mut scratch[..bytes.len()];
-                self.segment(start, x, &mut ahead, scratch)?;
+                write(start, x, scratch)?;
                 crc = checksum::append(crc, scratch);
                 self.fused.stream(scratch, bytes);
             } else {
-                self.segment(start, x, &mut ahead, bytes)?;
+                write(start, x, bytes)?;
                 crc = checksum::append(crc, bytes);
             }
         }
@@ -122,6 +136,63 @@ impl Pipeline<'_> {
         Ok(())
     }
 
+    /// Writes the segment that begins at coordinate `start`; `x` is it and what follows. Each bucket is
+    /// rotated in `z` first.
+    fn rotated_segment(
+        &self,
+        start: usize,
+        x: &[f32],
+        rotor: &mut Rotor,
+        z: &mut [f32],
+        bytes: &mut [u8],
+    ) -> Result<(), EncodeError> {
+        let (kernels, quantizer) = (self.quantize.kernels, &self.quantize.quantizer);
+        let segment = Segment::new(quantizer, x.len().min(SEGMENT));
+        let (step_bytes, block_bytes) = bytes.split_at_mut(segment.step_bytes);
+        step_bytes[4 * segment.steps..].fill(0);
+        let bucket = z.len();
+        let codes = block_bytes.chunks_mut(bucket / BLOCK * segment.block_bytes());
+        for (j, codes) in codes.enumerate() {
+            let (at, x) = (start + j * bucket, &x[j * bucket..]);
+            let (x, later) = x.split_at(bucket.min(x.len()));
+            let z = &mut z[..x.len()];
+            rotor.apply_to(at, x, z);
+            let step = step_of_bucket(kernels, quantizer, z).ok_or_else(|| unusable(x, at))?;
+            let sent = (step * self.quantize.shrinkage).to_le_bytes();
+            step_bytes[4 * j..][..4].copy_from_slice(&sent);
+            if step == 0.0 {
+                codes.fill(0);
+                continue;
+            }
+            let (full, rest) = z.split_at(z.len() - z.len() % BLOCK);
+            let (codes, last) = codes.split_at_mut(full.len() / BLOCK * segment.block_bytes());
+            // The loop prefetches behind the slice whose statistic it would take.
+            let later = later.get(..full.len()).unwrap_or(full);
+            let run = self.run(step, at);
+            let mut unused = Ahead::ZERO;
+            let ahead = (later, &mut unused);
+            self.fused
+                .encode(quantizer.bits(), Statistic::None, &run, full, ahead, codes);
+            if !rest.is_empty() {
+                self.quantize
+                    .stochastic_blocks(at + full.len(), step, rest, last);
+            }
+        }
+        Ok(())
+    }
+
+    /// Blocks from coordinate `start` on with one step.
+    fn run(&self, step: f32, start: usize) -> Run<'_> {
+        let levels = self.quantize.quantizer.fixed_point(step);
+        Run {
+            keys: &self.quantize.keys,
+            block: (start / BLOCK) as u64,
+            factor: levels.factor,
+            limit: levels.limit,
+            offset: levels.offset as i32,
+        }
+    }
+
     /// Writes the codes of the full blocks `x`, from coordinate `start` on, and gathers the statistic
     /// of `next`.
     fn blocks(
@@ -138,7 +209,6 @@ impl Pipeline<'_> {
             return self.fused.gather(self.statistic, next, ahead);
         }
         let quantizer = &self.quantize.quantizer;
-        let levels = quantizer.fixed_point(step);
         let block_bytes = codes.len() / (x.len() / BLOCK).max(1);
         // The last buckets of a task may be followed by less than they have.
         let shared = match self.statistic {
@@ -151,13 +221,7 @@ impl Pipeline<'_> {
                 continue;
             }
             let part = BLOCK * blocks.start..BLOCK * blocks.end;
-            let run = Run {
-                keys: &self.quantize.keys,
-                block: (start / BLOCK + blocks.start) as u64,
-                factor: levels.factor,
-                limit: levels.limit,
-                offset: levels.offset as i32,
-            };
+            let run = self.run(step, start + part.start);
             let codes = &mut codes[block_bytes * blocks.start..block_bytes * blocks.end];
             let x = &x[part.clone()];
             // Without anything ahead the loop takes the statistic of `x` once more, for nothing.

@@ -2,7 +2,7 @@
 
 use super::FrameError;
 use crate::checksum;
-use crate::kernels::{Codes, Fused, Kernels};
+use crate::kernels::{Codes, Kernels, Levels};
 use crate::layout::{BLOCK, LANES, SEGMENT, Segment};
 use crate::partial;
 use crate::quantizer::{Coding, Quantizer};
@@ -111,7 +111,7 @@ impl Blocks<'_> {
         let segment = self.segment(start);
         let bytes = &self.body[start / SEGMENT * self.full_segment_bytes()..][..segment.bytes()];
         let bucket = self.quantizer.bucket().map_or(SEGMENT, |b| b as usize);
-        if let Some(fused) = self.fused(kernels) {
+        if let Some(fused) = kernels.fused() {
             let whole = acc.len() / BLOCK;
             let first = (tile.start - start) / BLOCK;
             let header_step = [self.header_step.to_le_bytes()];
@@ -123,6 +123,15 @@ impl Blocks<'_> {
                 },
                 first,
                 shift: (bucket / BLOCK).trailing_zeros(),
+                levels: match self.quantizer.coding() {
+                    Coding::MidRise => Levels::Half,
+                    Coding::LloydMax => Levels::Table,
+                    _ => Levels::Whole,
+                },
+                values: match self.quantizer.coding() {
+                    Coding::LloydMax => self.quantizer.codebook().values(),
+                    _ => &[],
+                },
             };
             let (full, rest) = acc.split_at_mut(whole * BLOCK);
             fused.accumulate(self.quantizer.bits(), &codes, weight, ahead, full);
@@ -155,14 +164,6 @@ impl Blocks<'_> {
             }
             acc = later;
             at += run;
-        }
-    }
-
-    /// The fused loop, where it knows these levels.
-    fn fused(&self, kernels: &'static Kernels) -> Option<&'static Fused> {
-        match self.quantizer.coding() {
-            Coding::MidRise | Coding::LloydMax => None,
-            _ => kernels.fused(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! The interface of the hand-written loops. Encoding: codes of one run of blocks, and beside them the
 //! statistic from which the next bucket's scale is taken. Decoding: runs of blocks with their steps.
 
+use super::Nearest;
 use super::generic::{self, PARTIALS};
-use crate::layout::BLOCK;
+use crate::layout::{BLOCK, LANES};
+use crate::lloyd_max::Codebook;
 use crate::random::Keys;
 
 /// What a run of blocks is quantized with; random bits are ARS.
@@ -90,6 +92,21 @@ pub(crate) struct Codes<'a> {
     pub first: usize,
     /// log2 of the blocks that share a step.
     pub shift: u32,
+    pub levels: Levels,
+    /// Those of [`Levels::Table`], by `code + 2^(bits-1)`.
+    pub values: &'a [f32],
+}
+
+/// What a code stands for, in steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Levels {
+    /// Itself; of one bit, 0 is plus and 1 is minus one.
+    Whole = 0,
+    /// Itself and a half.
+    Half = 1,
+    /// A value from a table.
+    Table = 2,
 }
 
 impl Codes<'_> {
@@ -100,7 +117,7 @@ impl Codes<'_> {
     }
 }
 
-/// `acc += weight * step * code` over full blocks, as [`generic::accumulate`] bucket by bucket.
+/// `acc += weight * step * level` over full blocks, as [`generic::accumulate`] bucket by bucket.
 type Accumulate = unsafe fn(&Codes<'_>, f32, &mut [f32]);
 
 /// The hand-written loops of one instruction set; encoders by [`Statistic`] and width - 1.
@@ -108,17 +125,31 @@ pub(crate) struct Fused {
     encode: [[Encode; 16]; 3],
     gather: [unsafe fn(&[f32], &mut Ahead); 3],
     stream: unsafe fn(&[u8], &mut [u8]),
-    // Whether the accumulator is prefetched, width - 1.
-    accumulate: [[Accumulate; 16]; 2],
+    // Levels, whether the accumulator is prefetched, width - 1.
+    accumulate: [[[Accumulate; 16]; 2]; 3],
     has_unused: [unsafe fn(&[u8]) -> bool; 16],
+    rotated: Option<Rotated>,
 }
 
-/// `f` for every width 1..=16, with what follows as its second parameter.
+/// Loops for rotated vectors.
+struct Rotated {
+    /// Of at least 512 coordinates.
+    hadamard: unsafe fn(&mut [f32]),
+    rotate: unsafe fn(&[[u32; LANES]], &[f32], &mut [f32]),
+    // Width - 1.
+    nearest: [Nearest; 16],
+    dot: unsafe fn(&[f32], &[f32], &mut [f64; PARTIALS]),
+}
+
+/// `f` for every width 1..=16, with what follows as its other parameters.
 macro_rules! widths {
-    ($f:path $(, $parameter:expr)?) => {{
+    ($f:path $(, $parameter:expr)*) => {{
         use $f as f;
-        widths!(@ f ($($parameter)?) 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+        widths!(@ f ($($parameter),*) 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
     }};
+    (@ $f:ident ($first:expr, $second:expr) $($bits:literal)*) => {
+        [$($f::<$bits, { $first }, { $second }>),*]
+    };
     (@ $f:ident () $($bits:literal)*) => { [$($f::<$bits>),*] };
     (@ $f:ident $parameter:tt $($bits:literal)*) => { [$($f::<$bits, { $parameter }>),*] };
 }
@@ -126,7 +157,7 @@ macro_rules! widths {
 /// The loops of a module, whose encoder is named.
 #[cfg(target_arch = "x86_64")]
 macro_rules! loops {
-    ($set:ident :: $encode:ident) => {{
+    ($set:ident :: $encode:ident, $rotated:expr) => {{
         use super::$set::{decode, encode};
         Self {
             encode: [
@@ -141,10 +172,21 @@ macro_rules! loops {
             ],
             stream: super::x86::stream,
             accumulate: [
-                widths!(decode::accumulate, false),
-                widths!(decode::accumulate, true),
+                [
+                    widths!(decode::accumulate, Levels::Whole as u8, false),
+                    widths!(decode::accumulate, Levels::Whole as u8, true),
+                ],
+                [
+                    widths!(decode::accumulate, Levels::Half as u8, false),
+                    widths!(decode::accumulate, Levels::Half as u8, true),
+                ],
+                [
+                    widths!(decode::accumulate, Levels::Table as u8, false),
+                    widths!(decode::accumulate, Levels::Table as u8, true),
+                ],
             ],
             has_unused: widths!(decode::has_unused),
+            rotated: $rotated,
         }
     }};
 }
@@ -152,11 +194,19 @@ macro_rules! loops {
 #[cfg(target_arch = "x86_64")]
 impl Fused {
     /// Needs AVX-512 with VBMI2 and VAES.
-    pub const AVX512: Self = loops!(avx512::encode);
+    pub const AVX512: Self = loops!(
+        avx512::encode,
+        Some(Rotated {
+            hadamard: super::avx512::hadamard::hadamard,
+            rotate: super::avx512::hadamard::rotate,
+            nearest: widths!(super::avx512::nearest::nearest),
+            dot: super::avx512::nearest::dot,
+        })
+    );
     /// Needs AVX2, FMA, BMI2 and AES.
-    pub const AVX2: Self = loops!(avx2::encode_aes);
+    pub const AVX2: Self = loops!(avx2::encode_aes, None);
     /// Needs VAES as well.
-    pub const AVX2_VAES: Self = loops!(avx2::encode_vaes);
+    pub const AVX2_VAES: Self = loops!(avx2::encode_vaes, None);
 }
 
 impl Fused {
@@ -200,14 +250,69 @@ impl Fused {
         ahead: bool,
         acc: &mut [f32],
     ) {
-        let accumulate = self.accumulate[usize::from(ahead)][usize::from(bits) - 1];
+        let accumulate = &self.accumulate[codes.levels as usize][usize::from(ahead)];
         // SAFETY: as in `encode`.
-        unsafe { accumulate(codes, weight, acc) }
+        unsafe { (accumulate[usize::from(bits) - 1])(codes, weight, acc) }
     }
 
     /// Whether full blocks hold the code `-2^(bits-1)`; `bits` in 2..=16.
     pub fn has_unused(&self, bits: u8, blocks: &[u8]) -> bool {
         // SAFETY: as in `encode`.
         unsafe { (self.has_unused[usize::from(bits) - 1])(blocks) }
+    }
+
+    /// As [`generic::hadamard`]; whether it was done.
+    pub fn hadamard(&self, x: &mut [f32]) -> bool {
+        match &self.rotated {
+            Some(rotated) if x.len() >= BLOCK => {
+                // SAFETY: as in `encode`.
+                unsafe { (rotated.hadamard)(x) };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `z = H D x`, the transform of a power of two of coordinates with the signs `words`, one row for
+    /// each block of 512; whether it was done.
+    pub fn rotate(&self, words: &[[u32; LANES]], x: &[f32], z: &mut [f32]) -> bool {
+        match &self.rotated {
+            Some(rotated) if x.len() >= BLOCK => {
+                // SAFETY: as in `encode`.
+                unsafe { (rotated.rotate)(words, x, z) };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// As [`generic::nearest`]; whether it was done.
+    pub fn nearest(
+        &self,
+        x: &[f32; BLOCK],
+        factor: f32,
+        book: &Codebook,
+        y: &mut [u32; BLOCK],
+        q: &mut [f32; BLOCK],
+    ) -> bool {
+        if let Some(rotated) = &self.rotated {
+            let nearest = rotated.nearest[book.bits() as usize - 1];
+            // SAFETY: as in `encode`.
+            unsafe { nearest(x, factor, book, y, q) };
+        }
+        self.rotated.is_some()
+    }
+
+    /// As [`generic::dot`], if it was done.
+    pub fn dot(&self, x: &[f32], q: &[f32]) -> Option<f64> {
+        let rotated = self.rotated.as_ref()?;
+        let whole = x.len() - x.len() % PARTIALS;
+        let mut partial = [0.0; PARTIALS];
+        // SAFETY: as in `encode`.
+        unsafe { (rotated.dot)(&x[..whole], &q[..whole], &mut partial) };
+        for ((sum, x), q) in partial.iter_mut().zip(&x[whole..]).zip(&q[whole..]) {
+            *sum += f64::from(*x) * f64::from(*q);
+        }
+        Some(generic::total(partial))
     }
 }

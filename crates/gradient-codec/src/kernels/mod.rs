@@ -22,7 +22,7 @@ mod generic;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use fused::{Ahead, Codes, Fused, Run, Statistic};
+pub(crate) use fused::{Ahead, Codes, Fused, Levels, Run, Statistic};
 
 use crate::layout::{BLOCK, LANES};
 use crate::lloyd_max::Codebook;
@@ -290,18 +290,31 @@ impl Kernels {
         y: &mut [u32; BLOCK],
         q: &mut [f32; BLOCK],
     ) {
+        if let Some(fused) = &self.fused
+            && fused.nearest(x, factor, book, y, q)
+        {
+            return;
+        }
         // SAFETY: as in `max_abs_bits`.
         unsafe { (self.nearest)(x, factor, book, y, q) }
     }
 
     /// See [`generic::dot`].
     pub fn dot(&self, x: &[f32], q: &[f32]) -> f64 {
+        if let Some(dot) = self.fused.as_ref().and_then(|fused| fused.dot(x, q)) {
+            return dot;
+        }
         // SAFETY: as in `max_abs_bits`.
         unsafe { (self.dot)(x, q) }
     }
 
     /// See [`generic::hadamard`].
     pub fn hadamard(&self, x: &mut [f32]) {
+        if let Some(fused) = &self.fused
+            && fused.hadamard(x)
+        {
+            return;
+        }
         // SAFETY: as in `max_abs_bits`.
         unsafe { (self.hadamard)(x) }
     }

@@ -1,7 +1,7 @@
 //! Decoding: codes to a sum, and the search for codes that stand for nothing.
 
-use crate::kernels::Codes;
 use crate::kernels::x86::{fetch, prefetch, prefetch_line};
+use crate::kernels::{Codes, Levels};
 use crate::layout::BLOCK;
 use std::arch::x86_64::*;
 
@@ -32,9 +32,10 @@ fn top<const B: usize>(block: &[u8], row: usize, half: usize) -> __m256i {
     }
 }
 
-/// See [`crate::kernels::Fused::accumulate`]; `FIRST` prefetches the accumulator.
+/// See [`crate::kernels::Fused::accumulate`]: `LEVELS` is a [`Levels`]; `FIRST` prefetches the
+/// accumulator.
 #[target_feature(enable = "avx2")]
-pub fn accumulate<const B: usize, const FIRST: bool>(
+pub fn accumulate<const B: usize, const LEVELS: u8, const FIRST: bool>(
     codes: &Codes<'_>,
     weight: f32,
     acc: &mut [f32],
@@ -42,6 +43,8 @@ pub fn accumulate<const B: usize, const FIRST: bool>(
     let acc = acc.as_chunks_mut::<BLOCK>().0;
     assert!(codes.blocks.len() == 64 * B * acc.len());
     let sign = _mm256_set1_epi32(i32::MIN);
+    let values = codes.values;
+    assert!(LEVELS != Levels::Table as u8 || values.len() == 1 << B);
     for (i, acc) in acc.iter_mut().enumerate() {
         let factor = _mm256_set1_ps(weight * codes.step(i));
         let block = &codes.blocks[64 * B * i..64 * B * (i + 1)];
@@ -55,12 +58,22 @@ pub fn accumulate<const B: usize, const FIRST: bool>(
             }
             for half in 0..2 {
                 let top = top::<B>(block, ROW, half);
-                let value = if B == 1 {
+                let unused = _mm256_set1_epi32(32 - B as i32);
+                let value = if LEVELS == Levels::Table as u8 {
+                    // The sign bit flipped makes a code its own index.
+                    let index = _mm256_srlv_epi32(_mm256_xor_si256(top, sign), unused);
+                    // SAFETY: indices are below 2^B, the number of values.
+                    let level = unsafe { _mm256_i32gather_ps::<4>(values.as_ptr(), index) };
+                    _mm256_mul_ps(factor, level)
+                } else if LEVELS == Levels::Whole as u8 && B == 1 {
                     let minus = _mm256_and_si256(top, sign);
                     _mm256_castsi256_ps(_mm256_xor_si256(_mm256_castps_si256(factor), minus))
                 } else {
-                    let code = _mm256_srav_epi32(top, _mm256_set1_epi32(32 - B as i32));
-                    _mm256_mul_ps(factor, _mm256_cvtepi32_ps(code))
+                    let mut level = _mm256_cvtepi32_ps(_mm256_srav_epi32(top, unused));
+                    if LEVELS == Levels::Half as u8 {
+                        level = _mm256_add_ps(level, _mm256_set1_ps(0.5));
+                    }
+                    _mm256_mul_ps(factor, level)
                 };
                 // Two roundings, never fused.
                 // SAFETY: half of row ROW of the block is 32 readable and writable bytes.

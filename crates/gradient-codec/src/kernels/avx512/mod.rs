@@ -3,3 +3,5 @@
 
 pub mod decode;
 pub mod encode;
+pub mod hadamard;
+pub mod nearest;

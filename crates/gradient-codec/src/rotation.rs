@@ -14,8 +14,8 @@
 //!
 //! One round is enough for stochastic rounding, which is unbiased given the rotation. The nearest level is
 //! unbiased only as far as the rotation is like a uniform one, which one round is not where a few
-//! coordinates dominate a block: for three of them in 4096 its squared bias at 4 bits is a seventh of
-//! its error, and nothing with two rounds (`docs/rotation.md`).
+//! coordinates dominate a block: for three of them in 4096 most of its error at 4 bits is bias, and
+//! nothing with two rounds (`docs/rotation.md`).
 
 use crate::kernels::Kernels;
 use crate::layout::{BLOCK, SEGMENT};

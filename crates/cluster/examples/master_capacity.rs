@@ -183,6 +183,7 @@ fn measure(
         seed: 1,
         iterations: ROUNDS + 1,
         preset,
+        generator: gradient_codec::Generator::default(),
         shrink: false,
         error_feedback: None,
         downlink,

@@ -38,6 +38,7 @@ impl Messages {
             let compressor = settings
                 .preset
                 .compressor(worker.bits, length)?
+                .with_generator(settings.generator)
                 .with_shrink(settings.shrink);
             let tail = tail_len(worker.assignment.len());
             messages.kinds.push(Some((compressor, tail)));

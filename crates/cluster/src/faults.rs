@@ -146,6 +146,11 @@ impl Injected {
         self.due.iter().any(|&(k, p, _)| (k, p) == (kind, phase))
     }
 
+    /// Whether the message is spoilt before it is encoded ([`Faults::spoil_message`]).
+    pub fn spoils_message(&self) -> bool {
+        self.has(FaultKind::Nan, Phase::Compute) || self.has(FaultKind::Corrupt, Phase::Compute)
+    }
+
     /// How many times as long the task takes.
     pub fn slowness(&self) -> f64 {
         let slow = self.due.iter().filter(|(k, ..)| *k == FaultKind::Slow);

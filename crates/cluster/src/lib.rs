@@ -31,6 +31,7 @@ mod norms;
 mod offences;
 mod probe;
 mod reception;
+mod resident;
 mod roster;
 mod saving;
 mod settings;

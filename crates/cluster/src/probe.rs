@@ -93,6 +93,7 @@ pub fn probe(parts: ProbeParts<'_>) -> Result<Probe, RunError> {
         ..parts.settings.clone()
     };
     let engine = Engine::new(Box::new(gradients.clone()), settings.preset, settings.seed)
+        .with_generator(settings.generator)
         .with_shrink(settings.shrink);
     let mut observer = Observer::new(&gradients, parts.plan);
     let mut transport = InProcess::new(engine);

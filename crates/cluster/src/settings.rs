@@ -6,7 +6,7 @@ use crate::memory::{ErrorFeedback, OnStraggling};
 use crate::norms::Limits;
 use crate::offences::Tolerance;
 use crate::straggling::Straggling;
-use gradient_codec::Preset;
+use gradient_codec::{Generator, Preset};
 use learner::Schedule;
 
 /// The rules of a run.
@@ -18,6 +18,9 @@ pub struct Settings {
     pub iterations: u64,
     /// The compressor of every worker; widths come from the plan.
     pub preset: Preset,
+    /// Where the random bits of the messages' rounding come from. The engines need the same:
+    /// [`crate::Engine::with_generator`].
+    pub generator: Generator,
     /// Whether messages are divided by `1 + w`, w the compressor's exact normalised error on them: a
     /// contraction, as error feedback needs it. The engines need the same:
     /// [`crate::Engine::with_shrink`].

@@ -6,9 +6,12 @@ use crate::faults::{FaultKind, Faults, Phase};
 use crate::guard::guarded;
 use crate::memory::{ErrorFeedback, Memory, SharedMemories};
 use crate::message::{Status, Task};
+use crate::resident::Residence;
 use gradient_code::{Decoder, Plan};
-use gradient_codec::{EncodeError, Expected, Frame, FrameError, MessageId, Preset, QuantizerError};
-use learner::{Learner, LearnerError, PartitionLoss, Schedule};
+use gradient_codec::{
+    EncodeError, Expected, Frame, FrameError, Generator, MessageId, Preset, QuantizerError,
+};
+use learner::{Learner, LearnerError, PartitionLoss, ResidentError, Schedule};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +24,8 @@ pub struct Engine {
     /// None until the master has sent one.
     plan: Option<Arc<Plan>>,
     preset: Preset,
+    generator: Generator,
+    residence: Residence,
     shrink: bool,
     seed: u64,
     gradient: Vec<f32>,
@@ -86,6 +91,15 @@ pub enum TaskError {
     OutOfMemory(String),
 }
 
+impl From<ResidentError> for TaskError {
+    fn from(error: ResidentError) -> Self {
+        match error {
+            ResidentError::Encode(error) => Self::Encode(error),
+            ResidentError::Learner(error) => Self::Learner(error),
+        }
+    }
+}
+
 impl TaskError {
     /// How the failure is reported to the master.
     pub fn status(&self) -> Status {
@@ -112,6 +126,8 @@ impl Engine {
             faults: Faults::default(),
             plan: None,
             preset,
+            generator: Generator::default(),
+            residence: Residence::default(),
             shrink: false,
             seed,
             gradient,
@@ -125,6 +141,22 @@ impl Engine {
     #[must_use]
     pub fn with_shrink(mut self, shrink: bool) -> Self {
         self.shrink = shrink;
+        self
+    }
+
+    /// Rounds messages with random bits from `generator`: [`crate::Settings::generator`].
+    #[must_use]
+    pub fn with_generator(mut self, generator: Generator) -> Self {
+        self.generator = generator;
+        self
+    }
+
+    /// Encodes gradients in the memory of the device that computes them where the learner can
+    /// ([`learner::ResidentGradient`]) and nothing has to be done to them on the CPU first: error
+    /// feedback, block codes and shrinking do. The frames are the same either way.
+    #[must_use]
+    pub fn with_resident_gradients(mut self) -> Self {
+        self.residence = Residence::wanted();
         self
     }
 
@@ -274,6 +306,34 @@ impl Engine {
             return Err(TaskError::Rebuild("there is none since a panic".to_owned()));
         };
         let started = Instant::now();
+        let id = MessageId {
+            seed: self.seed,
+            iteration: task.iteration,
+            worker: task.worker,
+        };
+        let compressor = self
+            .preset
+            .compressor(worker.bits, plan.message_len(self.gradient.len()))?
+            .with_generator(self.generator)
+            .with_shrink(self.shrink);
+        let memories = self.memories.as_ref().filter(|_| !task.calibration);
+        // What is measured or spoilt has to be here; the frames are the same either way.
+        let inspected = injected.spoils_message() || (task.measured && !task.calibration);
+        if !inspected
+            && let Some(resident) =
+                self.residence
+                    .of(&mut **learner, plan, &compressor, memories.is_some())
+        {
+            let losses = resident.compute(parameters, task.iteration, &worker.assignment)?;
+            let computed = Instant::now();
+            write_tail(&losses, &mut self.tail);
+            resident.encode(&compressor, &id, &self.tail, frame)?;
+            return Ok(Timing {
+                compute_seconds: (computed - started).as_secs_f64(),
+                encode_seconds: computed.elapsed().as_secs_f64(),
+                quantization_error: None,
+            });
+        }
         let (message, losses) = blocks::message(
             &mut **learner,
             plan,
@@ -285,16 +345,6 @@ impl Engine {
         self.faults.spoil_message(task, &injected, message);
         let computed = Instant::now();
         write_tail(&losses, &mut self.tail);
-        let id = MessageId {
-            seed: self.seed,
-            iteration: task.iteration,
-            worker: task.worker,
-        };
-        let compressor = self
-            .preset
-            .compressor(worker.bits, message.len())?
-            .with_shrink(self.shrink);
-        let memories = self.memories.as_ref().filter(|_| !task.calibration);
         if let Some(memories) = memories {
             memories.lock().add(task.worker, task.iteration, message);
         }

@@ -273,6 +273,7 @@ fn settings(rounds: u64, deadline: f64) -> Settings {
         seed: SEED,
         iterations: rounds,
         preset: Preset::F32,
+        generator: gradient_codec::Generator::default(),
         shrink: false,
         error_feedback: None,
         straggling: Straggling::Real(DeadlinePolicy::Fixed { seconds: deadline }),

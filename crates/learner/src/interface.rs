@@ -1,6 +1,6 @@
 //! The [`Learner`] trait and the values that cross it.
 
-use crate::LearnerError;
+use crate::{LearnerError, ResidentGradient};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -40,6 +40,12 @@ pub trait Learner: Send {
         assignment: &[(usize, f64)],
         gradient: &mut [f32],
     ) -> Result<Vec<PartitionLoss>, LearnerError>;
+
+    /// The way to leave gradients in the memory of the device that computes them and encode them
+    /// there, where the learner has one.
+    fn resident(&mut self) -> Option<&mut dyn ResidentGradient> {
+        None
+    }
 
     /// Metrics at `parameters` on held-out data (on all data for problems that have none), always
     /// the same names in the same order, the headline metric first.

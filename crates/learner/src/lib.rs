@@ -4,7 +4,8 @@
 //!
 //! 1. [`Learner`]: a model together with its data. It turns (parameters, iteration, assignment)
 //!    into a coded gradient, and parameters into held-out metrics. `torch-models` implements it
-//!    over libtorch, [`convex`] with plain loops.
+//!    over libtorch, [`convex`] with plain loops. [`ResidentGradient`]: a gradient that is compressed
+//!    in the memory of the device that computed it.
 //!    [`Cached`] wraps one for a process that plays many workers.
 //! 2. [`minibatch`]: which samples belong to a partition and which of them an iteration uses, as
 //!    pure functions of the run seed.
@@ -52,6 +53,7 @@ pub mod minibatch;
 pub mod mlp;
 mod normal;
 pub mod optimizer;
+mod resident;
 
 pub use cached::Cached;
 pub use error::LearnerError;
@@ -62,3 +64,4 @@ pub use minibatch::MinibatchOrder;
 pub use optimizer::{
     Optimizer, OptimizerConfig, OptimizerState, Schedule, ScheduleShape, Second, learning_rate,
 };
+pub use resident::{ResidentError, ResidentGradient};

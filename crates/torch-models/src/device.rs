@@ -114,6 +114,13 @@ fn open_library(path: &Path) -> Result<(), String> {
     Err(message.unwrap_or_else(|| format!("dlopen {} failed", path.display())))
 }
 
+/// Waits until `device` has done what it was asked to; a CPU always has.
+pub(crate) fn synchronize(device: Device) {
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(index as i64);
+    }
+}
+
 /// A device as configurations write it: `cpu`, `cuda:0`.
 pub fn name(device: Device) -> String {
     match device {

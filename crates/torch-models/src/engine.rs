@@ -11,7 +11,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use learner::{Description, Evaluation, Learner, LearnerError, Metric, PartitionLoss, Slot};
+use learner::{
+    Description, Evaluation, Learner, LearnerError, Metric, PartitionLoss, ResidentGradient, Slot,
+};
 use tch::{Device, Tensor};
 
 use crate::config::TorchConfig;
@@ -20,6 +22,7 @@ use crate::data_clock::DataClock;
 use crate::device;
 use crate::error::TorchError;
 use crate::flat::Flat;
+use crate::resident::Resident;
 use crate::source::Source;
 use crate::store::{Buffer, Store};
 use crate::weights::{self, Loaded};
@@ -145,7 +148,9 @@ type Item<T> = <<T as Task>::Source as Source>::Item;
 pub struct TorchLearner<T: Task> {
     task: T,
     name: String,
-    flat: Flat,
+    pub(crate) flat: Flat,
+    /// Encodes gradients where they are.
+    pub(crate) resident: Resident,
     /// The start from a weights file; `None` where it is drawn, which is done when it is asked for:
     /// only a master asks, and workers need not spend the time and hold the memory.
     initial: Option<Vec<f32>>,
@@ -192,6 +197,7 @@ impl<T: Task> TorchLearner<T> {
             task,
             name,
             flat,
+            resident: Resident::new(config.device),
             initial,
             seed: config.seed,
             data,
@@ -243,6 +249,68 @@ impl<T: Task> TorchLearner<T> {
         total.f_backward()?;
         self.flat.check()?;
         Ok(losses)
+    }
+
+    /// [`Learner::coded_gradient`], left in the flat gradient vector on the device, unchecked.
+    pub(crate) fn compute(
+        &mut self,
+        parameters: &[f32],
+        iteration: u64,
+        assignment: &[(usize, f64)],
+    ) -> Result<Vec<PartitionLoss>, LearnerError> {
+        check_length(
+            "the parameter vector",
+            parameters.len(),
+            self.flat.dimension(),
+        )?;
+        let begin = Instant::now();
+        self.use_threads();
+
+        let partitions: Vec<usize> = assignment.iter().map(|&(partition, _)| partition).collect();
+        let minibatches = self.data.minibatches(&partitions, iteration)?;
+        let waiting = begin.elapsed();
+        let unit = self.sample_weight();
+        let weights: Vec<Vec<f64>> = minibatches
+            .iter()
+            .zip(assignment)
+            .map(|(samples, &(_, coefficient))| vec![coefficient * unit; samples.len()])
+            .collect();
+
+        self.flat.set_parameters(parameters)?;
+        self.flat.zero_gradients()?;
+        let mut losses = Vec::with_capacity(weights.iter().map(Vec::len).sum());
+        if self.task.is_per_sample() {
+            let (samples, weights) = (minibatches.concat(), weights.concat());
+            let together = self.task.samples_per_pass().max(1);
+            for (samples, weights) in samples.chunks(together).zip(weights.chunks(together)) {
+                losses.extend(self.pass(samples, weights, iteration)?);
+            }
+        } else {
+            for (samples, weights) in minibatches.iter().zip(&weights) {
+                losses.extend(self.pass(samples, weights, iteration)?);
+            }
+        }
+        device::synchronize(self.device);
+
+        let mut rest = losses.as_slice();
+        let mut reported = Vec::with_capacity(assignment.len());
+        for (&partition, samples) in partitions.iter().zip(&minibatches) {
+            let (mine, others) = rest.split_at(samples.len());
+            rest = others;
+            let loss = mine.iter().sum::<f64>() * unit;
+            if !loss.is_finite() {
+                return Err(LearnerError::NotFinite {
+                    what: format!("the loss of partition {partition}"),
+                });
+            }
+            reported.push(PartitionLoss {
+                partition,
+                loss,
+                samples: samples.len() as f64,
+            });
+        }
+        self.clock.add(waiting, begin.elapsed());
+        Ok(reported)
     }
 
     /// Re-estimates batch norm's running statistics at the current parameters as the average over
@@ -344,65 +412,19 @@ impl<T: Task> Learner for TorchLearner<T> {
         assignment: &[(usize, f64)],
         gradient: &mut [f32],
     ) -> Result<Vec<PartitionLoss>, LearnerError> {
-        check_length(
-            "the parameter vector",
-            parameters.len(),
-            self.flat.dimension(),
-        )?;
         check_length("the gradient vector", gradient.len(), self.flat.dimension())?;
-        let begin = Instant::now();
-        self.use_threads();
-
-        let partitions: Vec<usize> = assignment.iter().map(|&(partition, _)| partition).collect();
-        let minibatches = self.data.minibatches(&partitions, iteration)?;
-        let waiting = begin.elapsed();
-        let unit = self.sample_weight();
-        let weights: Vec<Vec<f64>> = minibatches
-            .iter()
-            .zip(assignment)
-            .map(|(samples, &(_, coefficient))| vec![coefficient * unit; samples.len()])
-            .collect();
-
-        self.flat.set_parameters(parameters)?;
-        self.flat.zero_gradients()?;
-        let mut losses = Vec::with_capacity(weights.iter().map(Vec::len).sum());
-        if self.task.is_per_sample() {
-            let (samples, weights) = (minibatches.concat(), weights.concat());
-            let together = self.task.samples_per_pass().max(1);
-            for (samples, weights) in samples.chunks(together).zip(weights.chunks(together)) {
-                losses.extend(self.pass(samples, weights, iteration)?);
-            }
-        } else {
-            for (samples, weights) in minibatches.iter().zip(&weights) {
-                losses.extend(self.pass(samples, weights, iteration)?);
-            }
-        }
+        let losses = self.compute(parameters, iteration, assignment)?;
         self.flat.read_gradients(gradient)?;
-
-        let mut rest = losses.as_slice();
-        let mut reported = Vec::with_capacity(assignment.len());
-        for (&partition, samples) in partitions.iter().zip(&minibatches) {
-            let (mine, others) = rest.split_at(samples.len());
-            rest = others;
-            let loss = mine.iter().sum::<f64>() * unit;
-            if !loss.is_finite() {
-                return Err(LearnerError::NotFinite {
-                    what: format!("the loss of partition {partition}"),
-                });
-            }
-            reported.push(PartitionLoss {
-                partition,
-                loss,
-                samples: samples.len() as f64,
-            });
-        }
         if !all_finite(gradient) {
             return Err(LearnerError::NotFinite {
                 what: "the coded gradient".into(),
             });
         }
-        self.clock.add(waiting, begin.elapsed());
-        Ok(reported)
+        Ok(losses)
+    }
+
+    fn resident(&mut self) -> Option<&mut dyn ResidentGradient> {
+        Some(self)
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Vec<Metric>, LearnerError> {

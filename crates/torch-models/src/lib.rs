@@ -13,6 +13,7 @@
 //!    [`engine`]: the learner itself, which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
 //!    [`Predictor`]: a trained detector on images of any kind.
 //! 6. [`Scripted`], [`arrays`]: a TorchScript model of the user's own, on rows of arrays.
+//!    Gradients may be encoded on the device that computed them ([`learner::ResidentGradient`]).
 //! 7. [`device`](mod@device): the CPU, or CUDA loaded at run time; [`precision`]: f32 or mixed.
 //!
 //! Determinism: with equal libtorch thread counts on one kind of device, equal inputs give equal
@@ -69,6 +70,7 @@ mod losses;
 pub mod models;
 pub mod precision;
 mod predictor;
+mod resident;
 mod scripted;
 pub mod single_label;
 mod single_shot;

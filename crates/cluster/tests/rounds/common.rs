@@ -5,7 +5,7 @@ use cluster::{
     Outcome, Parts, Resume, RunError, Settings, Signals, Straggling, Tolerance, Transport,
 };
 use gradient_code::{Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, Setting};
-use gradient_codec::{BucketNorm, Preset, Widths};
+use gradient_codec::{BucketNorm, Generator, Preset, Widths};
 use learner::convex::{ConvexConfig, ConvexProblem, Objective};
 use learner::{Learner, Metric, OptimizerConfig, Schedule, ScheduleShape};
 use run_log::IterationRow;
@@ -139,6 +139,7 @@ pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
         seed: 3,
         iterations,
         preset: preset(),
+        generator: Generator::default(),
         shrink: false,
         error_feedback: None,
         straggling,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cluster::{
     Distortion, ErrorFeedback, Fault, FaultKind, Faults, OnStraggling, Phase, RefreshRules,
 };
-use gradient_codec::{BucketNorm, OneBitScale, Preset, Sharing};
+use gradient_codec::{BucketNorm, Generator, OneBitScale, Preset, Sharing};
 use learner::optimizer::{AdamConfig, DecayGroups, OptimizerError};
 use learner::{Description, Optimizer, OptimizerConfig, ScheduleShape};
 use straggler::{DelayModel, Slowdown, WorkerDelay};
@@ -13,9 +13,9 @@ use straggler::{DelayModel, Slowdown, WorkerDelay};
 use super::error::ConfigError;
 use super::settings::{Config, Deadline};
 use super::values::{
-    CodecNorm, CodecPreset, CodecSharing, DeadlineSeconds, Decay, DelayKind, Estimator, Feedback,
-    Inject, InjectedFault, InjectedPhase, Injection, OnDrift, OptimizerKind, Rates, Schedule,
-    TraceOrder,
+    CodecDevice, CodecNorm, CodecPreset, CodecSharing, DeadlineSeconds, Decay, DelayKind,
+    Estimator, Feedback, Inject, InjectedFault, InjectedPhase, Injection, OnDrift, OptimizerKind,
+    Rates, Schedule, TraceOrder,
 };
 
 /// Latest messages of a width that its measured phi is the mean of.
@@ -61,6 +61,24 @@ impl Config {
         match self.codec.sharing {
             CodecSharing::Round => Sharing::Round,
             CodecSharing::Message => Sharing::Message,
+        }
+    }
+
+    /// Whether gradients are encoded on the device that computes them.
+    pub fn encodes_on_model(&self) -> bool {
+        match self.codec.device {
+            CodecDevice::Auto => self.compute.device.starts_with("cuda"),
+            CodecDevice::Cpu => false,
+            CodecDevice::Model => true,
+        }
+    }
+
+    /// Where the random bits of rounding come from: the generator that is fast where messages are
+    /// encoded. It follows from the configuration alone, so that master and workers agree.
+    pub fn generator(&self) -> Generator {
+        match self.encodes_on_model() {
+            true => Generator::Philox,
+            false => Generator::default(),
         }
     }
 

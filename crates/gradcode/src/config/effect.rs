@@ -3,7 +3,9 @@
 use super::layer::Layer;
 use super::origin::Origins;
 use super::settings::Config;
-use super::values::{CodecPreset, DelayKind, Inject, ModelKind, OnDrift, OptimizerKind, Schedule};
+use super::values::{
+    CodecDevice, CodecPreset, DelayKind, Inject, ModelKind, OnDrift, OptimizerKind, Schedule,
+};
 
 /// The keys that only some schemes read, and what `Scheme::options` calls them.
 const SCHEME_OPTIONS: &[(&str, &str)] = &[
@@ -215,6 +217,15 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             "codec.shrink",
             !config.preset().unbiased(),
             format!("codec.preset = \"{preset}\", which never grows"),
+        ),
+        (
+            "codec.device",
+            config.codec.device == CodecDevice::Model
+                && (convex || kind == ModelKind::Mlp || !quantizes),
+            match quantizes {
+                true => format!("model.kind = \"{kind}\", which is on the CPU"),
+                false => "nothing to quantize".into(),
+            },
         ),
         (
             "codec.error_feedback",

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::{Origins, Place};
 use super::values::{
-    Assignment, Augment, BlockDesign, CodeKind, CodecNorm, CodecPreset, CodecSharing, Construction,
-    DeadlineSeconds, Decay, Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator, Every,
-    Feedback, Gpt2Size, Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method, ModelKind,
-    Norm, OnDrift, OneOrMany, OptimizerKind, PhiSource, PlannedDeadline, Precision, Quantile,
-    Rates, Ridge, Scaling, Schedule, SchemeKind, Stem, StudyKind, StudyRates, TraceOrder,
+    Assignment, Augment, BlockDesign, CodeKind, CodecDevice, CodecNorm, CodecPreset, CodecSharing,
+    Construction, DeadlineSeconds, Decay, Decoding, DelayKind, DownlinkForm, EmptyRound, Estimator,
+    Every, Feedback, Gpt2Size, Graph, Inject, Injection, Labels, Loss, MedianPlusMad, Method,
+    ModelKind, Norm, OnDrift, OneOrMany, OptimizerKind, PhiSource, PlannedDeadline, Precision,
+    Quantile, Rates, Ridge, Scaling, Schedule, SchemeKind, Stem, StudyKind, StudyRates, TraceOrder,
     UnitSeconds,
 };
 
@@ -115,7 +115,7 @@ section! {
     /// `[codec]`: the compressor.
     CodecLayer at "codec" {
         preset: CodecPreset, norm: CodecNorm, bucket: u32, sharing: CodecSharing, group: u32, scale: CodecNorm, entries: u64,
-        error_feedback: Feedback, shrink: bool, phi: PhiSource, phi_every: u64,
+        error_feedback: Feedback, shrink: bool, phi: PhiSource, phi_every: u64, device: CodecDevice,
     }
 }
 section! {

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use super::values::{
-    Augment, CodecNorm, CodecPreset, CodecSharing, DeadlineSeconds, Decay, DelayKind, DownlinkForm,
-    EmptyRound, Estimator, Every, Feedback, Inject, Injection, Labels, Loss, MedianPlusMad,
-    ModelKind, Norm, OnDrift, OneOrMany, OptimizerKind, PhiSource, PlannedDeadline, Precision,
-    Quantile, Rates, Scaling, Schedule, SchemeKind, Stem, TraceOrder, UnitSeconds,
+    Augment, CodecDevice, CodecNorm, CodecPreset, CodecSharing, DeadlineSeconds, Decay, DelayKind,
+    DownlinkForm, EmptyRound, Estimator, Every, Feedback, Inject, Injection, Labels, Loss,
+    MedianPlusMad, ModelKind, Norm, OnDrift, OneOrMany, OptimizerKind, PhiSource, PlannedDeadline,
+    Precision, Quantile, Rates, Scaling, Schedule, SchemeKind, Stem, TraceOrder, UnitSeconds,
 };
 use gradient_code::SchemeConfig;
 
@@ -268,6 +268,8 @@ pub struct Codec {
     pub phi: Option<PhiSource>,
     /// Iterations between measurements of the quantization error; 0 = never.
     pub phi_every: u64,
+    /// Where gradients are encoded.
+    pub device: CodecDevice,
 }
 
 /// `[optimizer]`

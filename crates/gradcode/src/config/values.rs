@@ -159,6 +159,15 @@ words! {
         /// l2 norm.
         L2 = "l2",
     }
+    /// `codec.device`
+    CodecDevice {
+        /// Where the model is if `compute.device` is a GPU, else the CPU.
+        Auto = "auto",
+        /// The CPU.
+        Cpu = "cpu",
+        /// Where the model is.
+        Model = "model",
+    }
     /// `codec.error_feedback`
     Feedback {
         /// Workers remember nothing.

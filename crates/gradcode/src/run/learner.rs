@@ -174,12 +174,16 @@ pub fn build_engine(
     rebuild: impl Fn(&Config) -> Outcome<Box<dyn Learner>> + Send + 'static,
 ) -> Engine {
     let again = config.clone();
-    let engine = Engine::new(learner, config.preset(), config.seed)
+    let mut engine = Engine::new(learner, config.preset(), config.seed)
+        .with_generator(config.generator())
         .with_shrink(config.codec.shrink)
         .with_faults(config.faults())
         .with_rebuild(Box::new(move || {
             rebuild(&again).map_err(|failure| failure.to_string())
         }));
+    if config.encodes_on_model() {
+        engine = engine.with_resident_gradients();
+    }
     match config.error_feedback() {
         Some(feedback) => {
             engine.with_error_feedback(feedback, config.learning_rate_schedule(), config.iterations)

@@ -107,6 +107,7 @@ fn with(config: &Config, straggling: Straggling) -> Settings {
         seed: config.seed,
         iterations: config.iterations,
         preset: config.preset(),
+        generator: config.generator(),
         shrink: config.codec.shrink,
         error_feedback: config.error_feedback(),
         downlink: downlink(config),

@@ -54,6 +54,7 @@ impl Config {
                 shrink: Some(self.codec.shrink),
                 phi: self.codec.phi.clone(),
                 phi_every: Some(self.codec.phi_every),
+                device: Some(self.codec.device),
             },
             optimizer: self.optimizer.to_layer(),
             downlink: DownlinkLayer {

@@ -128,12 +128,7 @@ fn id(iteration: u64) -> MessageId {
 }
 
 fn expected(compressor: Compressor, id: MessageId) -> Expected {
-    Expected {
-        iteration: id.iteration,
-        worker: id.worker,
-        compressor,
-        tail: 0,
-    }
+    Expected::new(&id, compressor, 0)
 }
 
 /// CPU time of this process, whose only thread works here.

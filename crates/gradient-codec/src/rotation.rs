@@ -46,8 +46,15 @@ impl Rotation {
         self.key
     }
 
+    /// The Philox key of the signs of a window: [`crate::random::bits`] of (stripe, row, lane), where a
+    /// stripe is 32 blocks of 512 coordinates, the row the block in it, and coordinate i of the block has
+    /// bit `31 - i / 16` of lane `i % 16`'s word.
+    pub fn sign_key(&self, window: u32) -> [u32; 4] {
+        sign_key(self.key, window)
+    }
+
     /// The parts of a block of `len` coordinates that are transformed one after the other.
-    pub(crate) fn windows(
+    pub fn windows(
         self,
         len: usize,
     ) -> impl ExactSizeIterator<Item = (usize, usize)> + DoubleEndedIterator {

@@ -1,11 +1,12 @@
 //! From a frame to a sum in a tensor.
 
-use crate::encoder::{check_tensor, is_sign, pad};
+use crate::encoder::{check_tensor, pad};
 use crate::error::DeviceCodecError;
 use crate::layout::{FULL_LANES, Run, runs, segment_words};
 use crate::pack::unpack;
+use crate::rotate;
 use gradient_codec::layout::BLOCK;
-use gradient_codec::{Coding, Frame, Operator, Quantizer};
+use gradient_codec::{Coding, Frame, Operator, Quantizer, Rotation};
 use tch::{Device, Kind, TchError, Tensor};
 
 /// Segments that are worked on together, as in [`crate::Encoder`].
@@ -30,7 +31,7 @@ impl Decoder {
     /// decoder's device.
     ///
     /// # Errors
-    /// A sparse frame, another tensor, and what libtorch refuses; `acc` may then hold part of the sum.
+    /// A sparse frame or one of Lloyd-Max levels, another tensor, and what libtorch refuses; `acc` may then hold part of the sum.
     pub fn accumulate(
         &self,
         frame: &Frame<'_>,
@@ -44,18 +45,20 @@ impl Decoder {
                 expected: format!("one of {} elements", frame.coordinates()),
             });
         }
-        let has_other_levels = |quantizer: &Quantizer| {
-            quantizer.sharing().is_some() || quantizer.coding() == Coding::MidRise
-        };
         match (frame.compressor().operator(), frame.quantized_body()) {
-            (Operator::Quantizer(quantizer), _) if has_other_levels(&quantizer) => {
+            (Operator::Quantizer(quantizer), _) if quantizer.coding() == Coding::LloydMax => {
                 Err(DeviceCodecError::Unsupported {
-                    what: "adding rotated frames and mid-rise levels",
+                    what: "adding Lloyd-Max levels",
                 })
             }
-            (Operator::Quantizer(quantizer), Some((body, step))) => Ok(tch::no_grad(|| {
-                self.add(&quantizer, body, step, weight, acc)
-            })?),
+            (Operator::Quantizer(quantizer), Some((body, step))) => {
+                let sender = Sender {
+                    quantizer,
+                    rotation: frame.rotation(),
+                    step,
+                };
+                Ok(tch::no_grad(|| self.add(&sender, body, weight, acc))?)
+            }
             _ => Err(DeviceCodecError::Unsupported {
                 what: "adding sparse frames",
             }),
@@ -64,12 +67,12 @@ impl Decoder {
 
     fn add(
         &self,
-        quantizer: &Quantizer,
+        sender: &Sender,
         body: &[u8],
-        step: f32,
         weight: f32,
         acc: &mut Tensor,
     ) -> Result<(), TchError> {
+        let quantizer = &sender.quantizer;
         let upload = |kind| {
             let words = [(body.len() / 4) as i64];
             Tensor::f_from_data_size(body, &words, kind)?.f_to_device(self.device)
@@ -89,7 +92,11 @@ impl Decoder {
                     run.count as i64 * run.words()[0],
                 )?
                 .f_view([run.count as i64, run.words()[0]])?;
-            let values = values(quantizer, &run, &part, step, weight)?;
+            let mut values = values(sender, &run, &part, weight)?;
+            if let Some(rotation) = &sender.rotation {
+                // Added to zeros first: the sign of a zero is lost there.
+                values = rotate::invert(rotation, run.start(), &values.f_add_scalar(0.0)?)?;
+            }
             let mut acc = acc.f_narrow(0, run.start() as i64, run.coordinates() as i64)?;
             let _ = acc.f_add_(&values)?;
         }
@@ -97,14 +104,17 @@ impl Decoder {
     }
 }
 
-/// What is added to a run's coordinates, `fl(fl(weight * step) * c)`.
-fn values(
-    quantizer: &Quantizer,
-    run: &Run,
-    part: &Tensor,
+/// How a frame was made.
+struct Sender {
+    quantizer: Quantizer,
+    rotation: Option<Rotation>,
+    /// The step of a global scale.
     step: f32,
-    weight: f32,
-) -> Result<Tensor, TchError> {
+}
+
+/// What is added to a run's coordinates, `fl(fl(weight * step) * value of c)`.
+fn values(sender: &Sender, run: &Run, part: &Tensor, weight: f32) -> Result<Tensor, TchError> {
+    let quantizer = &sender.quantizer;
     let bits = i64::from(quantizer.bits());
     let [_, step_words, full_words, partial_words] = run.words();
     let unpacked = |from: i64, words: i64, blocks: i64, lanes: i64| {
@@ -133,12 +143,16 @@ fn values(
         codes.push(partial.f_narrow(0, 0, rest as i64)?);
     }
     let mut codes = Tensor::f_cat(&codes, 0)?;
-    if is_sign(quantizer) {
+    match quantizer.coding() {
         // 0 stands for +1 and -1, the code 1 of one bit, for -1.
-        codes = codes.f_mul_scalar_(2.0)?.f_add_scalar_(1.0)?;
+        Coding::Sign | Coding::StochasticSign => {
+            codes = codes.f_mul_scalar_(2.0)?.f_add_scalar_(1.0)?;
+        }
+        Coding::MidRise => codes = codes.f_add_scalar_(0.5)?,
+        _ => {}
     }
     if quantizer.bucket().is_none() {
-        return codes.f_mul_scalar_(f64::from(weight * step));
+        return codes.f_mul_scalar_(f64::from(weight * sender.step));
     }
     let steps = part
         .f_narrow(1, 0, run.segment.steps as i64)?

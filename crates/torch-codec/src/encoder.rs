@@ -4,11 +4,12 @@ use crate::error::DeviceCodecError;
 use crate::layout::{FULL_LANES, Run, runs, segment_words};
 use crate::pack::pack;
 use crate::philox::random_bits;
+use crate::rotate;
 use crate::round::{codes, levels};
 use crate::scale::{Steps, bucket_steps, row_scales};
 use gradient_codec::layout::BLOCK;
 use gradient_codec::{
-    Coding, Compressor, EncodeError, Generator, MessageId, Operator, Quantizer, Scale,
+    Coding, Compressor, EncodeError, Generator, MessageId, Operator, Quantizer, Rotation, Scale,
 };
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -51,8 +52,8 @@ impl Encoder {
         self.device
     }
 
-    /// Whether frames of this compressor can be made here: uniform levels and stochastic signs with
-    /// Philox, and signs, not shrunk.
+    /// Whether frames of this compressor can be made here: uniform and mid-rise levels, rotated or not,
+    /// and stochastic signs with Philox, and signs, not shrunk. Lloyd-Max levels are for the CPU.
     pub fn supports(compressor: &Compressor) -> bool {
         Self::quantizer(compressor).is_ok()
     }
@@ -62,11 +63,8 @@ impl Encoder {
         match compressor.operator() {
             _ if compressor.is_shrunk() => unsupported("shrinking"),
             Operator::Quantizer(quantizer) if quantizer.is_f32() => unsupported("raw f32"),
-            Operator::Quantizer(quantizer) if quantizer.sharing().is_some() => {
-                unsupported("rotating")
-            }
-            Operator::Quantizer(quantizer) if quantizer.coding() == Coding::MidRise => {
-                unsupported("rounding to mid-rise levels")
+            Operator::Quantizer(quantizer) if quantizer.coding() == Coding::LloydMax => {
+                unsupported("searching for the nearest Lloyd-Max level")
             }
             Operator::Quantizer(quantizer)
                 if quantizer.draws() && quantizer.generator() != Generator::Philox =>
@@ -141,7 +139,10 @@ impl Encoder {
             Some((before, body)) if before == *compressor => body,
             _ => Tensor::f_zeros([(bytes.len() / 4) as i64], (Kind::Int, self.device))?,
         };
-        let key = id.rounding_key();
+        let draws = Draws {
+            key: id.rounding_key(),
+            rotation: compressor.rotation(id),
+        };
         let mut sound: Option<Tensor> = None;
         let words = segment_words(quantizer);
         for run in runs(quantizer, x.numel(), self.segments_at_once) {
@@ -153,7 +154,7 @@ impl Encoder {
                 )?
                 .f_view([run.count as i64, run.words()[0]])?;
             let x = x.f_narrow(0, run.start() as i64, run.coordinates() as i64)?;
-            if let Some(now) = self.write_run(quantizer, key, &run, &x, step, &part)? {
+            if let Some(now) = self.write_run(quantizer, &draws, &run, &x, step, &part)? {
                 sound = Some(match sound {
                     Some(mut before) => before.f_logical_and_(&now)?,
                     None => now,
@@ -196,7 +197,7 @@ impl Encoder {
     fn write_run(
         &self,
         quantizer: &Quantizer,
-        key: [u32; 4],
+        draws: &Draws,
         run: &Run,
         x: &Tensor,
         step: f32,
@@ -205,7 +206,11 @@ impl Encoder {
         let bits = i64::from(quantizer.bits());
         let count = run.count as i64;
         let [_, step_words, full_words, partial_words] = run.words();
-        let x = pad(x, run.padded())?.f_view([-1, run.bucket as i64])?;
+        let rotated = match &draws.rotation {
+            Some(rotation) => &rotate::apply(rotation, run.start(), x)?,
+            None => x,
+        };
+        let x = pad(rotated, run.padded())?.f_view([-1, run.bucket as i64])?;
         let (steps, sound) = if quantizer.bucket().is_some() {
             let last = run.coordinates() - (run.padded() - run.bucket);
             let Steps { steps, sound } = bucket_steps(quantizer, &x, last as i64)?;
@@ -224,7 +229,7 @@ impl Encoder {
         let random = |first: u64, blocks: i64, lanes: i64| {
             quantizer
                 .draws()
-                .then(|| random_bits(key, first, blocks, lanes, self.device))
+                .then(|| random_bits(draws.key, first, blocks, lanes, self.device))
                 .transpose()
         };
 
@@ -284,6 +289,13 @@ impl Encoder {
     }
 }
 
+/// What is random in a message.
+struct Draws {
+    /// Of its rounding.
+    key: [u32; 4],
+    rotation: Option<Rotation>,
+}
+
 /// `x` with zeros behind it, `length` elements in all.
 pub(crate) fn pad(x: &Tensor, length: usize) -> Result<Tensor, TchError> {
     match length - x.numel() {
@@ -301,9 +313,4 @@ pub(crate) fn check_tensor(x: &Tensor, device: Device) -> Result<(), DeviceCodec
         found: format!("{:?} of shape {:?} on {:?}", x.kind(), x.size(), x.device()),
         expected: format!("contiguous Float of one dimension on {device:?}"),
     })
-}
-
-/// What a sign's code stands for is not its number.
-pub(crate) fn is_sign(quantizer: &Quantizer) -> bool {
-    matches!(quantizer.coding(), Coding::Sign | Coding::StochasticSign)
 }

@@ -4,7 +4,7 @@ use gradient_codec::{Coding, Quantizer};
 use tch::{Kind, TchError, Tensor};
 
 /// What the codes of `x` are made from, int64 of x's shape, a place's random bits apart: levels in fixed
-/// point, or with signs whether the coordinate is negative. `steps` broadcasts against `x`.
+/// point (half a level less where there is no zero level), or with signs whether the coordinate is negative. `steps` broadcasts against `x`.
 pub(crate) fn levels(
     quantizer: &Quantizer,
     x: &Tensor,
@@ -23,10 +23,21 @@ pub(crate) fn levels(
         .f_div(steps)?
         .f_masked_fill_(&steps.f_eq(0.0)?, 0.0)?;
     let limit = f64::from(quantizer.fixed_point(1.0).limit);
-    x.f_mul(&factors)?
+    let levels = x
+        .f_mul(&factors)?
         .f_clamp_(-limit, limit)?
         .f_round_()?
-        .f_to_kind(Kind::Int64)
+        .f_to_kind(Kind::Int64)?;
+    if quantizer.coding() != Coding::MidRise {
+        return Ok(levels);
+    }
+    // Half a level down; but what has step 0 is sent as codes 0, whatever the random bits.
+    let half = 1i64 << (31 - quantizer.bits());
+    let down = steps
+        .f_ne(0.0)?
+        .f_to_kind(Kind::Int64)?
+        .f_mul_scalar_(-half)?;
+    levels.f_add(&down)
 }
 
 /// Codes, int64 in `0..2^bits`, from levels and random bits of the same shape. Random bits are not needed

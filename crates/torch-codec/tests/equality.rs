@@ -2,8 +2,8 @@
 //! tolerances.
 
 use gradient_codec::{
-    Compressor, EncodeError, Expected, Frame, Generator, MessageId, OneBitScale, Preset, Quantizer,
-    Scale, random,
+    Compressor, EncodeError, Expected, Frame, Generator, MessageId, OneBitScale, Operator, Preset,
+    Quantizer, Scale, Sharing, random,
 };
 use tch::{Device, Kind, Tensor};
 use torch_codec::{Decoder, DeviceCodecError, Encoder};
@@ -90,6 +90,10 @@ fn uniform(scale: Scale, bucket: u32, bits: u8) -> Quantizer {
     Quantizer::new(scale, bucket, bits, Generator::Philox).unwrap()
 }
 
+fn mid_rise(bucket: u32, bits: u8) -> Quantizer {
+    Quantizer::mid_rise(bucket, bits, Generator::Philox).unwrap()
+}
+
 /// Every kind of quantizer that devices have, at one width.
 fn kinds(bits: u8) -> Vec<Quantizer> {
     vec![
@@ -103,6 +107,11 @@ fn kinds(bits: u8) -> Vec<Quantizer> {
         Quantizer::sign(65536).unwrap(),
         Quantizer::one_bit(OneBitScale::Max, Generator::Philox),
         Quantizer::one_bit(OneBitScale::L2, Generator::Philox),
+        mid_rise(512, bits),
+        mid_rise(4096, bits).rotated(Sharing::Round).unwrap(),
+        uniform(Scale::BucketMax, 8192, bits)
+            .rotated(Sharing::Message)
+            .unwrap(),
     ]
 }
 
@@ -138,9 +147,19 @@ fn several_segments() {
 fn every_width() {
     let mut encoder = Encoder::new(Device::Cpu);
     for bits in 2..=16 {
-        for quantizer in &kinds(bits)[..5] {
-            check(&mut encoder, *quantizer, &gradient(9001));
-            check(&mut encoder, *quantizer, &hostile(9001));
+        for quantizer in kinds(bits) {
+            if quantizer.bits() > 1 {
+                check(&mut encoder, quantizer, &gradient(9001));
+                check(&mut encoder, quantizer, &hostile(9001));
+            }
+        }
+    }
+    check(&mut encoder, mid_rise(1024, 1), &gradient(9001));
+    let preset: Preset = "rotated".parse().unwrap();
+    for bits in 1..=4 {
+        match preset.compressor(bits, 9001).unwrap().operator() {
+            Operator::Quantizer(quantizer) => check(&mut encoder, quantizer, &hostile(9001)),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -225,6 +244,7 @@ fn what_only_the_cpu_does_is_said() {
         preset("top-k").compressor(4, n).unwrap(),
         preset("rand-k").compressor(4, n).unwrap(),
         Quantizer::f32().compressor(n),
+        preset("eden").compressor(4, n).unwrap(),
     ] {
         assert!(!Encoder::supports(&compressor));
         let error = encoder.encode(&compressor, &ID, &x, &[], &mut Vec::new());

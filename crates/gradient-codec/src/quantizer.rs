@@ -444,6 +444,14 @@ impl Quantizer {
         }
     }
 
+    /// What a code of Lloyd-Max levels stands for, by `code + 2^(bits-1)` and without the step, and the
+    /// thresholds between the positive ones, ascending; `None` for other kinds.
+    pub fn normal_levels(&self) -> Option<(&'static [f32], &'static [f32])> {
+        let book = (self.coding == Coding::LloydMax).then(|| self.codebook())?;
+        let (_, thresholds) = book.thresholds().split_last()?;
+        Some((book.values(), thresholds))
+    }
+
     /// Levels of a standard normal law, of Lloyd-Max quantizers.
     pub(crate) fn codebook(&self) -> &'static Codebook {
         lloyd_max::codebook(self.bits)

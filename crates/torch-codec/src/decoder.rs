@@ -3,6 +3,7 @@
 use crate::encoder::{check_tensor, pad};
 use crate::error::DeviceCodecError;
 use crate::layout::{FULL_LANES, Run, runs, segment_words};
+use crate::nearest::{lookup, tables};
 use crate::pack::unpack;
 use crate::rotate;
 use gradient_codec::layout::BLOCK;
@@ -31,7 +32,7 @@ impl Decoder {
     /// decoder's device.
     ///
     /// # Errors
-    /// A sparse frame or one of Lloyd-Max levels, another tensor, and what libtorch refuses; `acc` may then hold part of the sum.
+    /// A sparse frame, another tensor, and what libtorch refuses; `acc` may then hold part of the sum.
     pub fn accumulate(
         &self,
         frame: &Frame<'_>,
@@ -46,11 +47,6 @@ impl Decoder {
             });
         }
         match (frame.compressor().operator(), frame.quantized_body()) {
-            (Operator::Quantizer(quantizer), _) if quantizer.coding() == Coding::LloydMax => {
-                Err(DeviceCodecError::Unsupported {
-                    what: "adding Lloyd-Max levels",
-                })
-            }
             (Operator::Quantizer(quantizer), Some((body, step))) => {
                 let sender = Sender {
                     quantizer,
@@ -122,9 +118,7 @@ fn values(sender: &Sender, run: &Run, part: &Tensor, weight: f32) -> Result<Tens
             .f_narrow(1, from, words)?
             .f_to_kind(Kind::Int64)?
             .f_reshape([blocks, bits, lanes])?;
-        unpack(&words, bits)?
-            .f_to_kind(Kind::Float)?
-            .f_reshape([-1i64])
+        unpack(&words, bits)?.f_reshape([-1i64])
     };
     let mut codes = Vec::new();
     let full = run.in_full_blocks();
@@ -142,7 +136,11 @@ fn values(sender: &Sender, run: &Run, part: &Tensor, weight: f32) -> Result<Tens
         let partial = unpacked(step_words + full_words, partial_words, 1, lanes)?;
         codes.push(partial.f_narrow(0, 0, rest as i64)?);
     }
-    let mut codes = Tensor::f_cat(&codes, 0)?;
+    let codes = Tensor::f_cat(&codes, 0)?;
+    let mut codes = match quantizer.coding() {
+        Coding::LloydMax => lookup(quantizer, &tables(quantizer, &codes)?.0, &codes)?,
+        _ => codes.f_to_kind(Kind::Float)?,
+    };
     match quantizer.coding() {
         // 0 stands for +1 and -1, the code 1 of one bit, for -1.
         Coding::Sign | Coding::StochasticSign => {

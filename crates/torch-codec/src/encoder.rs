@@ -2,6 +2,7 @@
 
 use crate::error::DeviceCodecError;
 use crate::layout::{FULL_LANES, Run, runs, segment_words};
+use crate::nearest::nearest;
 use crate::pack::pack;
 use crate::philox::random_bits;
 use crate::rotate;
@@ -52,8 +53,8 @@ impl Encoder {
         self.device
     }
 
-    /// Whether frames of this compressor can be made here: uniform and mid-rise levels, rotated or not,
-    /// and stochastic signs with Philox, and signs, not shrunk. Lloyd-Max levels are for the CPU.
+    /// Whether frames of this compressor can be made here: all quantizers, rotated or not, if their
+    /// random bits are from Philox; not f32, not shrunk, and no sparsifiers.
     pub fn supports(compressor: &Compressor) -> bool {
         Self::quantizer(compressor).is_ok()
     }
@@ -63,9 +64,6 @@ impl Encoder {
         match compressor.operator() {
             _ if compressor.is_shrunk() => unsupported("shrinking"),
             Operator::Quantizer(quantizer) if quantizer.is_f32() => unsupported("raw f32"),
-            Operator::Quantizer(quantizer) if quantizer.coding() == Coding::LloydMax => {
-                unsupported("searching for the nearest Lloyd-Max level")
-            }
             Operator::Quantizer(quantizer)
                 if quantizer.draws() && quantizer.generator() != Generator::Philox =>
             {
@@ -211,9 +209,16 @@ impl Encoder {
             None => x,
         };
         let x = pad(rotated, run.padded())?.f_view([-1, run.bucket as i64])?;
+        let last = (run.coordinates() - (run.padded() - run.bucket)) as i64;
+        let mut nearest_codes = None;
         let (steps, sound) = if quantizer.bucket().is_some() {
-            let last = run.coordinates() - (run.padded() - run.bucket);
-            let Steps { steps, sound } = bucket_steps(quantizer, &x, last as i64)?;
+            let Steps { steps, sound } = if quantizer.coding() == Coding::LloydMax {
+                let (codes, steps) = nearest(quantizer, &x, last)?;
+                nearest_codes = Some(codes);
+                steps
+            } else {
+                bucket_steps(quantizer, &x, last)?
+            };
             let per_segment = run.segment.steps as i64;
             part.f_narrow(1, 0, per_segment)?.f_copy_(
                 &steps
@@ -225,7 +230,10 @@ impl Encoder {
             let step = Tensor::f_full([1], f64::from(step), (Kind::Float, self.device))?;
             (step, None)
         };
-        let levels = levels(quantizer, &x, &steps)?.f_view([-1])?;
+        let levels = match nearest_codes {
+            Some(codes) => codes.f_view([-1])?,
+            None => levels(quantizer, &x, &steps)?.f_view([-1])?,
+        };
         let random = |first: u64, blocks: i64, lanes: i64| {
             quantizer
                 .draws()

@@ -6,7 +6,7 @@
 //! of [`gradient_codec::Frame::accumulate`]. `docs/format.md` is the contract of both.
 //!
 //! From the bottom up: [`philox`] makes the random bits, [`scale`] a bucket's norm, largest or mean
-//! magnitude and its step, [`rotate`] random rotations, [`round`] the codes, [`pack`] the words of a block. All of it is integer
+//! magnitude and its step, [`rotate`] random rotations, [`round`] and [`nearest`] the codes, [`pack`] the words of a block. All of it is integer
 //! operations, and f32 and f64 operations that IEEE 754 fixes (one operation per kernel, so that
 //! nothing is fused), so any device gives the same bytes; [`Encoder::agrees_with_the_cpu`] tries.
 //!
@@ -40,6 +40,7 @@ mod decoder;
 mod encoder;
 mod error;
 mod layout;
+mod nearest;
 mod pack;
 mod philox;
 mod rotate;

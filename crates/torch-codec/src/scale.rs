@@ -28,7 +28,7 @@ pub(crate) fn row_scales(scale: Scale, x: &Tensor) -> Result<Tensor, TchError> {
 
 /// The sums of rows of f64, `[rows, m]`, in the contract's order: element i joins partial sum i mod 32 in
 /// order, then partial sums are added pairwise.
-fn row_sums(x: Tensor) -> Result<Tensor, TchError> {
+pub(crate) fn row_sums(x: Tensor) -> Result<Tensor, TchError> {
     let (rows, m) = x.size2()?;
     let x = x.f_view([rows * (m / 32), 32])?;
     // libtorch's own sums have orders of their own; a segment of rows is added one after the other.

@@ -112,6 +112,8 @@ fn kinds(bits: u8) -> Vec<Quantizer> {
         uniform(Scale::BucketMax, 8192, bits)
             .rotated(Sharing::Message)
             .unwrap(),
+        Quantizer::eden(4096, bits, Sharing::Message).unwrap(),
+        Quantizer::eden(512, bits, Sharing::Round).unwrap(),
     ]
 }
 
@@ -155,6 +157,9 @@ fn every_width() {
         }
     }
     check(&mut encoder, mid_rise(1024, 1), &gradient(9001));
+    let eden = Quantizer::eden(1024, 1, Sharing::Message).unwrap();
+    check(&mut encoder, eden, &gradient(9001));
+    check(&mut encoder, eden, &hostile(9001));
     let preset: Preset = "rotated".parse().unwrap();
     for bits in 1..=4 {
         match preset.compressor(bits, 9001).unwrap().operator() {
@@ -244,7 +249,6 @@ fn what_only_the_cpu_does_is_said() {
         preset("top-k").compressor(4, n).unwrap(),
         preset("rand-k").compressor(4, n).unwrap(),
         Quantizer::f32().compressor(n),
-        preset("eden").compressor(4, n).unwrap(),
     ] {
         assert!(!Encoder::supports(&compressor));
         let error = encoder.encode(&compressor, &ID, &x, &[], &mut Vec::new());

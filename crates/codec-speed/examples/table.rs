@@ -8,7 +8,7 @@
 //! ```
 
 use codec_speed::{Bench, Operation, Speed};
-use gradient_codec::{Generator, Quantizer, Scale, instruction_set};
+use gradient_codec::{Compressor, Generator, Preset, Quantizer, Scale, instruction_set};
 use std::error::Error;
 
 /// SSDLite-MobileNetV3, ResNet-50, GPT-2.
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// One size and number of threads.
 fn table(n: usize, threads: usize, widths: &[u8]) -> Result<(), Box<dyn Error>> {
-    let rounds = (400_000_000 / n).clamp(7, 41);
+    let rounds = (200_000_000 / n).clamp(5, 25);
     let mut bench = Bench::new(n, threads)?;
     let clock = if threads == 1 {
         "CPU time"
@@ -69,8 +69,7 @@ fn table(n: usize, threads: usize, widths: &[u8]) -> Result<(), Box<dyn Error>> 
     operations.extend(MESSAGES.map(|messages| Operation::Add { messages }));
     println!("| compressor | encode GB/s | x memcpy | check | add 1 | add 4, each | add 8, each |");
     println!("|---|---|---|---|---|---|---|");
-    for (name, quantizer) in quantizers(widths)? {
-        let compressor = quantizer.compressor(n);
+    for (name, compressor) in compressors(n, widths)? {
         let line = |results: Vec<Speed>| {
             let ratios: Vec<String> = results
                 .iter()
@@ -87,35 +86,36 @@ fn table(n: usize, threads: usize, widths: &[u8]) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// Every width of the default preset, 4 and 8 bits of the others.
-fn quantizers(widths: &[u8]) -> Result<Vec<(String, Quantizer)>, Box<dyn Error>> {
+/// Every width of the default preset and of the rotated ones, 4 and 8 bits of the others.
+fn compressors(n: usize, widths: &[u8]) -> Result<Vec<(String, Compressor)>, Box<dyn Error>> {
     let mut list = Vec::new();
-    for &bits in widths {
-        if bits == 1 {
-            list.push(("sign:512".into(), Quantizer::sign(512)?));
-            let scale = gradient_codec::OneBitScale::Max;
-            list.push((
-                "one-bit:max".into(),
-                Quantizer::one_bit(scale, Generator::Ars),
-            ));
-            continue;
-        }
-        let default = Quantizer::new(Scale::BucketMax, 512, bits, Generator::Ars)?;
-        list.push((format!("max:512 b={bits}"), default));
+    let mut add = |preset: &str, bits: u8| -> Result<(), Box<dyn Error>> {
+        let compressor = preset.parse::<Preset>()?.compressor(bits, n)?;
+        list.push((format!("{preset} b={bits}"), compressor));
+        Ok(())
+    };
+    let wide = || widths.iter().copied().filter(|bits| *bits > 1);
+    let some = || widths.iter().copied().filter(|bits| [4, 8].contains(bits));
+    if widths.contains(&1) {
+        add("sign:512", 1)?;
+        add("one-bit:max", 1)?;
     }
-    for (name, scale, bucket, generator) in [
-        ("max:4096", Scale::BucketMax, 4096, Generator::Ars),
-        ("l2:512", Scale::BucketL2, 512, Generator::Ars),
-        ("l2:4096", Scale::BucketL2, 4096, Generator::Ars),
-        ("global l2 (qsgd)", Scale::GlobalL2, 0, Generator::Ars),
-        ("max:512, Philox", Scale::BucketMax, 512, Generator::Philox),
+    wide().try_for_each(|bits| add("qsgd-bucketed:max:512", bits))?;
+    for preset in [
+        "qsgd-bucketed:max:4096",
+        "qsgd-bucketed:l2:512",
+        "qsgd-bucketed:l2:4096",
+        "qsgd",
     ] {
-        for bits in [4, 8] {
-            if widths.contains(&bits) {
-                let quantizer = Quantizer::new(scale, bucket, bits, generator)?;
-                list.push((format!("{name} b={bits}"), quantizer));
-            }
-        }
+        some().try_for_each(|bits| add(preset, bits))?;
+    }
+    for preset in ["rotated", "eden"] {
+        widths.iter().try_for_each(|bits| add(preset, *bits))?;
+    }
+    for bits in some() {
+        let philox = Quantizer::new(Scale::BucketMax, 512, bits, Generator::Philox)?;
+        let name = format!("qsgd-bucketed:max:512, Philox b={bits}");
+        list.push((name, philox.compressor(n)));
     }
     Ok(list)
 }

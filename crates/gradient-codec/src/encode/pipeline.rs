@@ -26,7 +26,10 @@ impl Quantize {
     /// The fused loop, where this CPU has one for this quantizer.
     pub(super) fn fused(&self, body_bytes: usize) -> Option<Pipeline<'_>> {
         let quantizer = &self.quantizer;
-        let equidistant = matches!(quantizer.coding(), Coding::Uniform | Coding::MidRise);
+        let equidistant = matches!(
+            quantizer.coding(),
+            Coding::Uniform | Coding::MidRise | Coding::StochasticSign
+        );
         if !equidistant || quantizer.generator() != Generator::Ars {
             return None;
         }

@@ -60,6 +60,11 @@ impl Ahead {
         }
     }
 
+    /// Bits of the largest magnitude.
+    pub fn max_abs_bits(&self) -> u32 {
+        self.largest.iter().fold(0, |max, v| max.max(*v))
+    }
+
     /// The sum of squares, in the order of [`generic::sum_squares`].
     pub fn sum_squares(&self) -> f64 {
         generic::total(self.squares)
@@ -69,10 +74,7 @@ impl Ahead {
     pub fn scale(&self, statistic: Statistic) -> f64 {
         match statistic {
             Statistic::None => 0.0,
-            Statistic::Largest => {
-                let largest = self.largest.iter().fold(0, |max, v| max.max(*v));
-                f64::from(f32::from_bits(largest))
-            }
+            Statistic::Largest => f64::from(f32::from_bits(self.max_abs_bits())),
             Statistic::Squares => self.sum_squares().sqrt(),
         }
     }

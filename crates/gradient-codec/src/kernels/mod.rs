@@ -243,6 +243,14 @@ impl Kernels {
 
     /// See [`generic::max_abs_bits`].
     pub fn max_abs_bits(&self, x: &[f32]) -> u32 {
+        if let Some(fused) = &self.fused
+            && x.len() > 16 * BLOCK
+        {
+            // More than a bucket: the first of a global scale's two passes, with prefetches.
+            let mut largest = Ahead::ZERO;
+            fused.gather(Statistic::Largest, x, &mut largest);
+            return largest.max_abs_bits();
+        }
         // SAFETY: this CPU has the table's instruction set; so for every call below.
         unsafe { (self.max_abs_bits)(x) }
     }

@@ -233,6 +233,7 @@ impl Master<'_> {
         row.bits_up = 8 * (moved.up - traffic.up);
         row.bits_down = 8 * (moved.down - traffic.down);
         row.seconds_wait = waited;
+        row.take_wait_apart(!self.transport.real_time(), self.clockwork.drawn());
         row.seconds_virtual = seconds_virtual;
         row.seconds_evaluate = self.between.evaluate;
         row.seconds_checkpoint = self.between.checkpoint;

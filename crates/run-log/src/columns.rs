@@ -119,6 +119,9 @@ scalar_columns! {
     seconds_virtual: f64, "s", "duration of the round by the drawn delays, where arrivals are drawn: until all have arrived, at most the deadline";
     seconds_open: f64, "s", "time the master prepared and addressed the model, and waited for an idle worker";
     seconds_wait: f64, "s", "time the master waited for workers";
+    seconds_backward: f64, "s", "of seconds_wait: until the last worker in time had computed its gradient";
+    seconds_encode: f64, "s", "of seconds_wait: while it quantized and packed";
+    seconds_wire: f64, "s", "of seconds_wait: for frames under way; NaN where nothing crosses a link";
     seconds_decode: f64, "s", "time the master unpacked, dequantized and accumulated";
     seconds_check: f64, "s", "time of the exact gradient that relative_error compares with; NaN where none was computed";
     seconds_step: f64, "s", "time of the optimizer step";

@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+mod breakdown;
 mod clock;
 pub mod columns;
 mod error;

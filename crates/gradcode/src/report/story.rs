@@ -11,6 +11,8 @@ use super::format::{duration, percent, significant};
 const WORKERS_SHOWN: usize = 16;
 /// Plans listed.
 const PLANS_SHOWN: usize = 8;
+/// Widths listed, of all plans.
+const WIDTHS_SHOWN: usize = 24;
 /// Characters in a line.
 const WIDTH: usize = 110;
 
@@ -47,6 +49,7 @@ pub fn details(text: &mut String, run: &Run, several: bool) {
     }
     deadlines(text, run, &of_run);
     plans(text, run, &of_run);
+    quantization(text, run, &of_run);
     workers(text, run, &of_run);
 }
 
@@ -128,6 +131,46 @@ fn plans(text: &mut String, run: &Run, of_run: &str) {
             text,
             "  and {} more (--json lists all)",
             plans.len() - PLANS_SHOWN
+        );
+    }
+}
+
+fn quantization(text: &mut String, run: &Run, of_run: &str) {
+    let widths = &run.explanation.quantization.widths;
+    if !widths.iter().any(|width| width.messages > 0) {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\nquantization errors phi{of_run}, planned and measured"
+    );
+    let _ = writeln!(
+        text,
+        "  {:>10}  {:>4}  {:>10}  {:>10}  {:>9}  {:>8}  {:>17}",
+        "from", "bits", "planned", "measured", "+-", "messages", "measured/planned"
+    );
+    for width in widths.iter().take(WIDTHS_SHOWN) {
+        let number = |value: f64| match value.is_finite() {
+            true => format!("{value:.3e}"),
+            false => "-".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "  {:>10}  {:>4}  {:>10}  {:>10}  {:>9}  {:>8}  {:>17}",
+            width.from,
+            width.bits,
+            number(width.planned),
+            number(width.measured),
+            number(width.standard_error),
+            width.messages,
+            significant(width.measured / width.planned, 3)
+        );
+    }
+    if widths.len() > WIDTHS_SHOWN {
+        let _ = writeln!(
+            text,
+            "  and {} more (--json lists all)",
+            widths.len() - WIDTHS_SHOWN
         );
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use run_log::{AttributeValue, Summary, WorkerSummary};
 
 use super::explain::compression::Verdict;
-use super::explain::time::ACTIVITIES;
+use super::explain::time::{ACTIVITIES, Activity};
 use super::format::{duration, percent, si, significant};
 use super::{Run, story};
 
@@ -54,6 +54,7 @@ pub fn sections(runs: &[Run]) -> Vec<Section> {
         facts(runs),
         quality(runs),
         time(runs),
+        iteration(runs),
         traffic(runs),
         compression(runs),
     ];
@@ -300,6 +301,42 @@ fn time(runs: &[Run]) -> Section {
     section
 }
 
+/// The parts of an iteration that compression moves time between, in the mean over the run.
+fn iteration(runs: &[Run]) -> Section {
+    let mut section = Section::new("one iteration, in the mean");
+    let parts: [(&str, &[Activity]); 7] = [
+        ("backward", &[Activity::Compute]),
+        ("encode", &[Activity::Encode]),
+        ("wire", &[Activity::Frames]),
+        ("decode", &[Activity::Decode]),
+        ("step", &[Activity::Step]),
+        (
+            "waiting",
+            &[Activity::Open, Activity::Travel, Activity::InVain],
+        ),
+        ("rest", &[Activity::Check, Activity::Round]),
+    ];
+    let mean = |run: &Run, seconds: f64| match seconds / run.summary.iterations as f64 {
+        each if each > 0.0 => {
+            let share = seconds / run.explanation.time.rounds;
+            format!("{:<13}{:>6}", duration(each), percent(share))
+        }
+        _ => String::new(),
+    };
+    for (label, activities) in parts {
+        section.row_of_run(label, runs, |run| {
+            let seconds = activities
+                .iter()
+                .map(|&of| run.explanation.time.seconds(of));
+            mean(run, seconds.sum())
+        });
+    }
+    section.row_of_run("all of it", runs, |run| {
+        mean(run, run.explanation.time.rounds)
+    });
+    section
+}
+
 fn traffic(runs: &[Run]) -> Section {
     let mut section = Section::new("what was sent");
     let bits = |bits: u64| si(bits as f64, "bit");
@@ -382,6 +419,34 @@ fn compression(runs: &[Run]) -> Section {
             Verdict::Even => "neither saved nor cost time".to_owned(),
             Verdict::Paid => format!("saved {}", duration(balance.net)),
             Verdict::Cost => format!("cost {}", duration(-balance.net)),
+        }
+    });
+    let each = |run: &Run, value: f64| value / run.summary.iterations as f64;
+    section.row_of_run("an iteration: bytes saved", runs, |run| {
+        let s = &run.summary;
+        match s.totals.bits_up_f32 {
+            Some(plain) if plain > s.totals.bits_up => {
+                si(each(run, (plain - s.totals.bits_up) as f64 / 8.0), "B")
+            }
+            _ => String::new(),
+        }
+    });
+    section.row_of_run("  seconds of transfer saved", runs, |run| {
+        let balance = &run.explanation.compression;
+        seconds(each(run, balance.wire_f32 - balance.wire))
+    });
+    section.row_of_run("  seconds of encoding", runs, |run| {
+        seconds(each(run, run.explanation.compression.encode))
+    });
+    section.row_of_run("  seconds of decoding", runs, |run| {
+        seconds(each(run, run.explanation.compression.decode))
+    });
+    section.row_of_run("noise it adds to that of stragglers", runs, |run| {
+        let quantization = &run.explanation.quantization;
+        match quantization.noise_over_straggling {
+            noise if noise.is_finite() && quantization.all_measured => percent(noise),
+            noise if noise.is_finite() => format!("{} (by the plan's phi)", percent(noise)),
+            _ => String::new(),
         }
     });
     section.row("pays on links below", runs, |s| {

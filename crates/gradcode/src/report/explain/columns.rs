@@ -29,6 +29,7 @@ pub struct Columns {
     pub encode: Array2<f64>,
     pub wire: Array2<f64>,
     pub bits: Array2<f64>,
+    pub quantization: Array2<f64>,
     pub refused_per_worker: Array2<f64>,
 }
 
@@ -73,6 +74,7 @@ impl Columns {
             encode: per_worker("seconds_encode")?,
             wire: per_worker("seconds_wire")?,
             bits: per_worker("bits")?,
+            quantization: per_worker("quantization_error")?,
             refused_per_worker: per_worker("refused")?,
         })
     }

@@ -26,7 +26,7 @@ pub enum Tone {
 pub struct Finding {
     /// How it is meant.
     pub tone: Tone,
-    /// What it is about: `ending`, `time`, `deadline`, `stragglers`, `compression`, `accuracy`, `plan`,
+    /// What it is about: `ending`, `time`, `deadline`, `stragglers`, `compression`, `accuracy`, `quantization`, `plan`,
     /// `refused`.
     pub about: &'static str,
     /// The words.
@@ -54,6 +54,7 @@ pub fn of(run: &Explanation, summary: &Summary) -> Vec<Finding> {
     stragglers(&mut list, run);
     compression(&mut list, run, summary);
     accuracy(&mut list, run);
+    quantization(&mut list, run);
     plans(&mut list, run);
     list.0.sort_by_key(|finding| finding.tone != Tone::Warning);
     list.0
@@ -333,6 +334,22 @@ fn stragglers(list: &mut Findings, run: &Explanation) {
     }
 }
 
+/// What quantization does to the decoded gradient, beside stragglers.
+fn added_noise(run: &Explanation) -> String {
+    let quantization = &run.quantization;
+    match quantization.noise_over_straggling {
+        noise if noise.is_finite() => format!(
+            "; quantization adds {} to the squared error that stragglers make ({})",
+            percent(noise),
+            match quantization.all_measured {
+                true => "measured",
+                false => "by the plan's phi",
+            }
+        ),
+        _ => String::new(),
+    }
+}
+
 fn compression(list: &mut Findings, run: &Explanation, summary: &Summary) {
     let balance = &run.compression;
     let saved = summary.totals.compression_saved;
@@ -348,19 +365,40 @@ fn compression(list: &mut Findings, run: &Explanation, summary: &Summary) {
     let wire = balance.wire_f32 - balance.wire;
     let speed = si(balance.bandwidth, "bit/s");
     let pays_below = summary.totals.compression_pays_below;
+    let each = |seconds: f64| duration(seconds / summary.iterations as f64);
+    let an_iteration = format!(
+        "; an iteration: {} less on the wire, {} saved, {} of encoding and {} of decoding{}",
+        si(
+            summary.totals.bits_up_f32.map_or(f64::NAN, |plain| {
+                (plain as f64 - summary.totals.bits_up as f64) / 8.0 / summary.iterations as f64
+            }),
+            "B"
+        ),
+        each(wire.max(0.0)),
+        each(balance.encode),
+        each(balance.decode),
+        added_noise(run)
+    );
     match balance.verdict {
         Verdict::Uncompressed => {}
         Verdict::Unknown if pays_below > 0.0 => list.add(
             Tone::Note,
             "compression",
-            format!("{bits}; encoding and decoding it pays on links below {}", si(pays_below, "bit/s")),
+            format!(
+                "{bits}; encoding and decoding it pays on links below {}{}",
+                si(pays_below, "bit/s"),
+                added_noise(run)
+            ),
         ),
-        Verdict::Unknown => list.add(Tone::Note, "compression", bits),
+        Verdict::Unknown => {
+            let noise = added_noise(run);
+            list.add(Tone::Note, "compression", format!("{bits}{noise}"));
+        }
         Verdict::Paid | Verdict::Even => list.add(
             Tone::Good,
             "compression",
             format!(
-                "{bits}; at the measured {speed} that is {} of transfer saved for {} of encoding and decoding",
+                "{bits}; at the measured {speed} that is {} of transfer saved for {} of encoding and decoding{an_iteration}",
                 duration(wire),
                 duration(cost)
             ),
@@ -375,12 +413,36 @@ fn compression(list: &mut Findings, run: &Explanation, summary: &Summary) {
                 (Tone::Warning, "on this link plain f32 would be faster".to_owned())
             };
             let text = format!(
-                "{bits}, but cost time: {} of encoding and decoding for {} of transfer saved at the measured {speed}; {advice}",
+                "{bits}, but cost time: {} of encoding and decoding for {} of transfer saved at the measured {speed}; {advice}{an_iteration}",
                 duration(cost),
                 duration(wire)
             );
             list.add(tone, "compression", text);
         }
+    }
+}
+
+fn quantization(list: &mut Findings, run: &Explanation) {
+    let measured = run.quantization.widths.iter();
+    // Of the last plan, whose numbers can still be changed.
+    let last = measured.clone().map(|width| width.from).max();
+    let off: Vec<String> = measured
+        .filter(|width| Some(width.from) == last && width.is_off())
+        .map(|width| {
+            format!(
+                "{} times the planned {} at {} bits",
+                significant(width.measured / width.planned, 2),
+                significant(width.planned, 3),
+                width.bits
+            )
+        })
+        .collect();
+    if !off.is_empty() {
+        let text = format!(
+            "quantization errors were {}: bits and data would be spread otherwise (codec.phi, replan.on_phi)",
+            off.join(", ")
+        );
+        list.add(Tone::Note, "quantization", text);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod compression;
 pub mod deadline;
 pub mod events;
 pub mod findings;
+pub mod quantization;
 pub mod stragglers;
 pub mod time;
 
@@ -26,6 +27,7 @@ use compression::Compression;
 use deadline::Deadline;
 use events::{Events, StatusFile};
 use findings::Finding;
+use quantization::Quantization;
 use stragglers::Worker;
 use time::{Activity, Time};
 
@@ -80,6 +82,8 @@ pub struct Explanation {
     pub compression: Compression,
     /// Measured against predicted error.
     pub accuracy: Accuracy,
+    /// Planned against measured quantization errors.
+    pub quantization: Quantization,
     /// What happened on the way.
     pub events: Events,
 }
@@ -110,6 +114,7 @@ pub fn explain(run: &RunReader, summary: &Summary) -> Result<Explanation, LogErr
     let encode = time.seconds(Activity::Encode);
     let compression = compression::of(&columns, &circumstances, summary, blocks, encode);
     let accuracy = accuracy::of(&columns, &plans, design, circumstances.error_feedback);
+    let quantization = quantization::of(&columns, &plans);
     let events = events::of(&columns, &plans, segments, status);
     let mut explanation = Explanation {
         circumstances,
@@ -119,6 +124,7 @@ pub fn explain(run: &RunReader, summary: &Summary) -> Result<Explanation, LogErr
         deadline,
         compression,
         accuracy,
+        quantization,
         events,
     };
     explanation.findings = findings::of(&explanation, summary);

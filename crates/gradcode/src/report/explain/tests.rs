@@ -332,3 +332,97 @@ fn a_run_without_iterations_is_explained() {
     assert_eq!((run.time.wall, run.workers.len()), (0.0, WORKERS));
     assert_eq!(run.findings.len(), 1);
 }
+
+/// A plan of two workers with 8 and 2 bits or so, and errors measured every other iteration.
+#[test]
+fn measured_quantization_errors_stand_beside_the_plans() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "workers = 2\nbudget.mean_bits = 5\nmodel = { kind = 'least-squares', dimension = 1000 }\n\
+                straggler.rate = [2.0, 1.5]\nstraggler.deadline = 1.8";
+    let config = crate::config::from_text(text, Path::new("x.toml"))
+        .unwrap()
+        .config;
+    let plan = crate::config::planning::plan(&config, 1000).unwrap();
+    let info = RunInfo {
+        workers: WORKERS,
+        dimension: 1000,
+        ..RunInfo::default()
+    };
+    let mut log = RunLog::create(dir.path().join("run.h5"), &info).unwrap();
+    let record = PlanRecord {
+        scheme: "joint".into(),
+        partitions: 2,
+        straggle_probability: vec![0.2, 0.3],
+        bits: plan.workers.iter().map(|w| w.bits.into()).collect(),
+        load: vec![1, 1],
+        json: serde_json::to_string(&plan).unwrap(),
+        ..PlanRecord::default()
+    };
+    log.push_plan(0, &record).unwrap();
+    for t in 0..8 {
+        let mut row = IterationRow::new(t, WORKERS);
+        if t % 2 == 0 {
+            let phi = &plan.prediction.phi;
+            row.per_worker.quantization_error = vec![phi[0] / 4.0, phi[1] * 1.01];
+        }
+        log.push(row).unwrap();
+    }
+    log.finish().unwrap();
+    let run = explained(dir.path());
+    let widths = &run.quantization.widths;
+    assert_eq!(widths.len(), 2, "{widths:?}");
+    for (i, worker) in plan.workers.iter().enumerate() {
+        let width = widths
+            .iter()
+            .find(|width| width.bits == worker.bits)
+            .unwrap();
+        assert_eq!((width.from, width.messages), (0, 4));
+        assert_eq!(width.planned, plan.prediction.phi[i]);
+        assert_eq!(width.is_off(), i == 0);
+    }
+    assert!(run.quantization.all_measured);
+    // sum_i phi_i Y_i^2 / (1 - p_i) over sum_i p_i Y_i^2 / (1 - p_i), by hand.
+    let gradient_code::Decoder::Fixed { weights, .. } = &plan.decoder else {
+        panic!("the joint design has fixed weights");
+    };
+    let (mut noise, mut straggling) = (0.0, 0.0);
+    for (i, worker) in plan.workers.iter().enumerate() {
+        let p = worker.straggle_probability;
+        let share = (1.0 - p) * (weights[i] * worker.row_sum()).powi(2);
+        noise += share * plan.prediction.phi[i] * [0.25, 1.01][i];
+        straggling += share * p;
+    }
+    let ratio = run.quantization.noise_over_straggling / (noise / straggling);
+    assert!((ratio - 1.0).abs() < 1e-9, "{ratio}");
+    let finding = run
+        .findings
+        .iter()
+        .find(|finding| finding.about == "quantization");
+    let text = &finding.expect("it stands out").text;
+    assert!(text.contains("0.25 times the planned"), "{text}");
+}
+
+/// The columns of the log and the report take a round apart alike.
+#[test]
+fn the_log_and_the_report_agree_on_what_was_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    written(
+        dir.path(),
+        6,
+        |_| {},
+        |t, row| {
+            alternating(t, row);
+            row.take_wait_apart(false, false);
+        },
+    );
+    let reader = RunReader::open(dir.path()).unwrap();
+    let time = explained(dir.path()).time;
+    for (column, activity) in [
+        ("seconds_backward", Activity::Compute),
+        ("seconds_encode", Activity::Encode),
+        ("seconds_wire", Activity::Frames),
+    ] {
+        let sum: f64 = reader.series(column).unwrap().iter().sum();
+        assert!((sum - time.seconds(activity)).abs() < 1e-12, "{column}");
+    }
+}

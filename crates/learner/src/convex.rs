@@ -182,15 +182,6 @@ impl ConvexProblem {
         self.optimum
             .get_or_init(|| {
                 let parameters = self.minimise()?;
-                // A separating x can be scaled up to lower the loss for ever.
-                let logistic = self.config.objective == Objective::LogisticRegression;
-                if logistic && self.config.l2 == 0.0 && self.correct(&parameters) == self.data.len()
-                {
-                    return Err(
-                        "the classes are separable: without l2 > 0 there is no minimiser"
-                            .to_owned(),
-                    );
-                }
                 let loss = self.loss(&parameters);
                 Ok(Optimum { parameters, loss })
             })
@@ -236,7 +227,15 @@ impl ConvexProblem {
         let rank = self.config.dimension.min(self.config.samples as usize + 1);
         let start = norm(&self.gradient(&x)).max(f64::MIN_POSITIVE);
         let mut before = f64::INFINITY;
+        let unbounded =
+            self.config.objective == Objective::LogisticRegression && self.config.l2 == 0.0;
         for _ in 0..NEWTON_STEPS {
+            // A separating x can be scaled up to lower the loss for ever.
+            if unbounded && self.correct(&x) == self.data.len() {
+                return Err(
+                    "the classes are separable: without l2 > 0 there is no minimiser".to_owned(),
+                );
+            }
             let gradient = self.gradient(&x);
             let size = norm(&gradient);
             // Done, or down to rounding (a singular Hessian never gets to 1e-13).

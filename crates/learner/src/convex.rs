@@ -197,7 +197,8 @@ impl ConvexProblem {
             Objective::LeastSquares => {
                 let mut start = vec![0.0; self.config.dimension];
                 data::fill_normal(&mut start, self.config.seed, data::EIGENVECTOR);
-                solve::smallest_eigenvalue(|v| self.hessian_times(v, v), start)
+                let curvatures = self.curvatures(&start);
+                solve::smallest_eigenvalue(|v| self.hessian_times(&curvatures, v), start)
             }
         }
     }
@@ -206,18 +207,23 @@ impl ConvexProblem {
         0.5 * self.config.l2 * dot(parameters, parameters)
     }
 
-    /// Hessian of F at `at` times `v`.
-    fn hessian_times(&self, at: &[f64], v: &[f64]) -> Vec<f64> {
+    /// Hessian of F times `v`, from the curvatures of the samples ([`Self::curvatures`]).
+    fn hessian_times(&self, curvatures: &[f64], v: &[f64]) -> Vec<f64> {
         let mut product: Vec<f64> = v.iter().map(|x| self.config.l2 * x).collect();
         let weight = 1.0 / f64::from(self.config.samples);
-        for (row, y) in self.data.samples() {
-            let curvature = match self.config.objective {
-                Objective::LeastSquares => 1.0,
-                Objective::LogisticRegression => self.config.objective.curvature(dot(row, at), y),
-            };
+        for ((row, _), curvature) in self.data.samples().zip(curvatures) {
             add_scaled(&mut product, weight * curvature * dot(row, v), row);
         }
         product
+    }
+
+    /// The second derivative of every sample's loss by its prediction, at `at`.
+    fn curvatures(&self, at: &[f64]) -> Vec<f64> {
+        let curvature = |(row, y): (&[f64], f64)| match self.config.objective {
+            Objective::LeastSquares => 1.0,
+            Objective::LogisticRegression => self.config.objective.curvature(dot(row, at), y),
+        };
+        self.data.samples().map(curvature).collect()
     }
 
     fn minimise(&self) -> Result<Vec<f64>, String> {
@@ -244,7 +250,8 @@ impl ConvexProblem {
                 return Ok(x);
             }
             before = size;
-            let product = |v: &[f64]| self.hessian_times(&x, v);
+            let curvatures = self.curvatures(&x);
+            let product = |v: &[f64]| self.hessian_times(&curvatures, v);
             let newton = solve::conjugate_gradient(product, &gradient, rank);
             let decrease = dot(&newton, &gradient);
             let (here, mut damping) = (self.loss(&x), 1.0);

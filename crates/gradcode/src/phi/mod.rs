@@ -1,6 +1,6 @@
 //! phi(z), measured: the relative error energy of a compressor on vectors that are really there.
 //!
-//! [`estimate`] measures it from messages, [`reference`] makes vectors of known laws, [`table`] is the file that
+//! [`estimate`] measures it from messages, [`mod@reference`] makes vectors of known laws, [`table`] is the file that
 //! results are kept in.
 
 pub mod estimate;

@@ -5,10 +5,10 @@
 //! [`gradient_codec::Generator::Philox`], and [`Decoder`] adds a frame to a tensor with the very bits
 //! of [`gradient_codec::Frame::accumulate`]. `docs/format.md` is the contract of both.
 //!
-//! From the bottom up: [`philox`] makes the random bits, [`scale`] a bucket's norm, largest or mean
-//! magnitude and its step, [`rotate`] random rotations, [`round`] and [`nearest`] the codes, [`pack`] the words of a block. All of it is integer
-//! operations, and f32 and f64 operations that IEEE 754 fixes (one operation per kernel, so that
-//! nothing is fused), so any device gives the same bytes; [`Encoder::agrees_with_the_cpu`] tries.
+//! From the bottom up: `philox` makes the random bits, `scale` a bucket's norm, largest or mean magnitude and
+//! its step, `rotate` random rotations, `round` and `nearest` the codes, `pack` the words of a block. All
+//! of it is integer operations, and f32 and f64 operations that IEEE 754 fixes (one operation per kernel, so
+//! that nothing is fused), so any device gives the same bytes; [`Encoder::agrees_with_the_cpu`] tries.
 //!
 //! ```
 //! use gradient_codec::{Expected, Frame, Generator, MessageId, Preset};

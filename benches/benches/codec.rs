@@ -11,6 +11,7 @@
 //! Throughput is bytes of f32 per second: input of encode and memcpy, accumulator of decode (for
 //! k messages: k times the accumulator).
 
+use codec_speed::gradient;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gradient_codec::{
     Compressor, Expected, Frame, Generator, MessageId, Preset, Quantizer, Scale, accumulate_many,
@@ -25,20 +26,6 @@ const WIDTHS: [u8; 9] = [2, 3, 4, 5, 6, 7, 8, 12, 16];
 /// Frames added in one pass.
 const MESSAGES: [usize; 3] = [1, 4, 8];
 const MOST: usize = 8;
-
-/// Roughly normal (sum of four uniforms), zero mean.
-fn gradient(n: usize) -> Vec<f32> {
-    let mut state = 0x9E37_79B9_7F4A_7C15u64;
-    let mut uniform = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-    };
-    (0..n)
-        .map(|_| uniform() + uniform() + uniform() + uniform())
-        .collect()
-}
 
 /// One-bit kinds, sparsifiers that keep 1 % and what two bits per coordinate pay for, and what
 /// shrinking adds to encoding.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 const TASK: usize = 1 << 19;
 
 /// Roughly normal (sums of four uniforms), zero mean.
-pub(crate) fn gradient(n: usize) -> Vec<f32> {
+pub fn gradient(n: usize) -> Vec<f32> {
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
     let mut uniform = || {
         state ^= state << 13;

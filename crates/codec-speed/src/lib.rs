@@ -22,6 +22,7 @@ mod clock;
 mod floors;
 
 use clock::Clock;
+pub use floors::gradient;
 use gradient_codec::{
     Compressor, EncodeError, Expected, Frame, FrameError, MessageId, accumulate_many,
     accumulate_rotated,

@@ -43,6 +43,7 @@ mod lock;
 mod plan;
 mod reader;
 mod record;
+mod statistics;
 pub mod study;
 mod summary;
 mod writer;
@@ -52,9 +53,9 @@ pub use error::LogError;
 pub use lock::{JobId, LockFile, Writer};
 pub use reader::{Evaluation, PlanEntry, RunReader};
 pub use record::{AttributeValue, PlanRecord, RunInfo, Segment};
+pub use statistics::{exponential_average, quantile, smaller_is_better, smoothing_span};
 pub use summary::{
-    LossSummary, MetricAt, Metrics, Seconds, Summary, Totals, WorkerSummary, exponential_average,
-    quantile, smaller_is_better, smoothing_span, summarise,
+    LossSummary, MetricAt, Metrics, Seconds, Summary, Totals, WorkerSummary, summarise,
 };
 pub use writer::{CommitWarning, RunLog};
 

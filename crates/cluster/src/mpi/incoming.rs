@@ -1,6 +1,7 @@
 //! What the worker ranks send: reports, and the frames and texts that these announce.
 
-use super::master::{MpiTransport, Purpose, protocol};
+use super::master::{MpiTransport, protocol};
+use super::peer::Purpose;
 use super::{Chunks, host_of, tag};
 use crate::buffer::{Buffer, Landing};
 use crate::error::TransportError;

@@ -1,8 +1,8 @@
-//! The master's side of MPI: orders out, reports and frames in.
+//! The master's side of MPI: everything that is on its way, and what is done when it is there.
 
-use super::bulk::{Bulk, Outgoing, bulk_of};
+use super::bulk::{Bulk, bulk_of};
 use super::incoming::Incoming;
-use super::recall::Recalled;
+use super::peer::{Peer, Purpose};
 use super::requests::{Completion, Done, Requests, Ticket};
 use super::session::Session;
 use super::{Chunks, host_of, pause, tag};
@@ -10,7 +10,7 @@ use crate::buffer::{Buffer, Landing, Parameters};
 use crate::downlink::Model;
 use crate::error::TransportError;
 use crate::memory::Memory;
-use crate::message::{CONTROL_BYTES, Ending, Header, MemoryHead, Order, Task, decode, encode};
+use crate::message::{CONTROL_BYTES, Ending, Header, MemoryHead, Order, Task, decode};
 use crate::transport::{Event, Traffic, Transport};
 use gradient_code::Plan;
 use std::collections::{HashMap, VecDeque};
@@ -35,23 +35,16 @@ impl Default for MpiOptions {
     }
 }
 
-/// An idle master sends each rank a sign of life this often, so that workers can tell a master
-/// that evaluates from one that died.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-
 /// Time without a completed message after which bulk data counts as standing still.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// Time for the last order to reach the ranks, and to be heard by one that did not finish in time.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// What a rank answered to its briefing: a text, or its exit code and the reason for it.
-pub type Answer = Result<String, (u8, String)>;
-
 /// The [`Transport`] over MPI, at rank 0.
 pub struct MpiTransport {
     pub(super) requests: Requests,
-    options: MpiOptions,
+    pub(super) options: MpiOptions,
     pub(super) workers: usize,
     pub(super) ranks: Vec<Peer>,
     /// What each request in flight is for.
@@ -61,43 +54,12 @@ pub struct MpiTransport {
     started: Instant,
     /// When a message was completed last.
     last_moved: Instant,
-    traffic: Traffic,
+    pub(super) traffic: Traffic,
     completions: Vec<Completion>,
     /// The ranks have been told that the run is over.
-    over: bool,
+    pub(super) over: bool,
     /// Bytes of the parameters: no memory is longer.
     pub(super) longest_memory: usize,
-}
-
-/// A worker rank as the master sees it. Index 0 of the list is the master itself, never used.
-#[derive(Default)]
-pub(super) struct Peer {
-    /// The version of the model sent last.
-    model: Option<u64>,
-    outgoing: VecDeque<Outgoing>,
-    pub(super) incoming: VecDeque<Incoming>,
-    /// Failed tasks whose reason is on its way.
-    pub(super) failures: VecDeque<(Header, Landing)>,
-    /// A memory on its way to a checkpoint.
-    pub(super) recalled: Option<Recalled>,
-    pub(super) answer: Option<Landing>,
-    answered: Option<Answer>,
-    last_order: Option<Instant>,
-    lost: Option<String>,
-    /// Its workers that the master has given up and that have not reported since.
-    pub(super) given_up: Vec<usize>,
-    pub(super) goodbye: bool,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Purpose {
-    Order,
-    Chunk,
-    Report,
-    Answer,
-    Reason,
-    Frame,
-    Memory,
 }
 
 impl MpiTransport {
@@ -142,46 +104,7 @@ impl MpiTransport {
         self.options = options;
     }
 
-    /// Sends every rank what it must know to set itself up.
-    pub fn brief(&mut self, briefing: &str) {
-        let text = Arc::new(briefing.as_bytes().to_vec());
-        for rank in self.worker_ranks() {
-            let bytes = text.len() as u64;
-            self.order(rank, Order::Briefing { bytes });
-            self.send_bulk(rank, Bulk::Text(text.clone()), text.len());
-        }
-    }
-
-    /// Waits until every rank has answered its briefing; entry r is rank r's answer.
-    ///
-    /// A rank that stays silent beyond the start-up timeout answers, in effect, that it failed.
-    pub fn answers(&mut self) -> Result<Vec<(usize, Answer)>, TransportError> {
-        let until = Instant::now() + self.options.startup_timeout;
-        loop {
-            self.pump()?;
-            let open = |peer: &Peer| peer.answered.is_none() && peer.lost.is_none();
-            if !self.ranks[1..].iter().any(open) || Instant::now() >= until {
-                break;
-            }
-            pause(false);
-        }
-        let seconds = self.options.startup_timeout.as_secs();
-        Ok(self
-            .worker_ranks()
-            .map(|rank| {
-                let peer = &mut self.ranks[rank];
-                let answer = peer.answered.take().unwrap_or_else(|| {
-                    let reason = peer
-                        .lost
-                        .get_or_insert_with(|| format!("no answer within {seconds} s of start-up"));
-                    Err((30, reason.clone()))
-                });
-                (rank, answer)
-            })
-            .collect())
-    }
-
-    fn worker_ranks(&self) -> std::ops::Range<usize> {
+    pub(super) fn worker_ranks(&self) -> std::ops::Range<usize> {
         1..self.ranks.len()
     }
 
@@ -197,58 +120,8 @@ impl MpiTransport {
         Ok(())
     }
 
-    /// Sends an order. A rank that cannot be sent anything is lost, and no reason for the run to end.
-    fn order(&mut self, rank: usize, order: Order) {
-        if self.ranks[rank].lost.is_some() {
-            return;
-        }
-        match self.requests.send_control(encode(&order), rank, tag::ORDER) {
-            Ok(ticket) => {
-                self.purposes.insert(ticket, Purpose::Order);
-                self.traffic.down += CONTROL_BYTES as u64;
-                self.ranks[rank].last_order = Some(Instant::now());
-            }
-            Err(error) => self.lose(rank, error.to_string()),
-        }
-    }
-
-    /// Sends what an order has announced; see [`Self::order`] for a rank that is lost.
-    fn send_bulk(&mut self, rank: usize, data: Bulk, bytes: usize) {
-        if self.ranks[rank].lost.is_some() {
-            return;
-        }
-        self.traffic.down += bytes as u64;
-        let chunks = Chunks::new(bytes);
-        self.ranks[rank]
-            .outgoing
-            .push_back(Outgoing { data, chunks });
-        if let Err(error) = self.push_chunks(rank) {
-            self.lose(rank, error.to_string());
-        }
-    }
-
-    /// Posts the next chunks of the first unfinished transfer to `rank`.
-    fn push_chunks(&mut self, rank: usize) -> Result<(), TransportError> {
-        let peer = &mut self.ranks[rank];
-        while peer
-            .outgoing
-            .front()
-            .is_some_and(|first| first.chunks.is_complete())
-        {
-            peer.outgoing.pop_front();
-        }
-        let Some(first) = peer.outgoing.front_mut() else {
-            return Ok(());
-        };
-        while let Some(range) = first.chunks.next() {
-            let ticket = first.data.send(&mut self.requests, range, rank)?;
-            self.purposes.insert(ticket, Purpose::Chunk);
-        }
-        Ok(())
-    }
-
     /// Handles everything that is complete now; true when there was something.
-    fn pump(&mut self) -> Result<bool, TransportError> {
+    pub(super) fn pump(&mut self) -> Result<bool, TransportError> {
         let mut completions = std::mem::take(&mut self.completions);
         self.requests.poll(&mut completions)?;
         let any = !completions.is_empty();
@@ -316,7 +189,7 @@ impl MpiTransport {
     }
 
     /// Marks a rank as lost: its workers will not be heard of again.
-    fn lose(&mut self, rank: usize, reason: String) {
+    pub(super) fn lose(&mut self, rank: usize, reason: String) {
         if rank >= self.ranks.len() || self.ranks[rank].lost.is_some() {
             return;
         }
@@ -337,22 +210,6 @@ impl MpiTransport {
         while Instant::now() < until && goes_on(self) {
             if !matches!(self.pump(), Ok(true)) {
                 pause(self.bulk_moves());
-            }
-        }
-    }
-
-    fn keep_alive(&mut self) {
-        if self.over {
-            return; // nobody listens after that
-        }
-        let now = Instant::now();
-        for rank in self.worker_ranks() {
-            let peer = &self.ranks[rank];
-            let due = peer
-                .last_order
-                .is_none_or(|last| now.duration_since(last) >= KEEP_ALIVE);
-            if due && peer.lost.is_none() {
-                self.order(rank, Order::KeepAlive);
             }
         }
     }
@@ -517,13 +374,6 @@ impl Transport for MpiTransport {
         let is_order = |purpose: &Purpose| matches!(purpose, Purpose::Order);
         self.pump_while(soon, |all| all.purposes.values().any(is_order));
         ending
-    }
-}
-
-impl Peer {
-    /// Whether nothing can be expected of the rank: it failed, or a worker of it is silent.
-    fn is_missing(&self) -> bool {
-        self.lost.is_some() || !self.given_up.is_empty()
     }
 }
 

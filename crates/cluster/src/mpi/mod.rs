@@ -10,13 +10,16 @@ mod compute;
 mod inbox;
 mod incoming;
 mod master;
+mod orders;
 mod outgoing;
+mod peer;
 mod recall;
 mod requests;
 mod session;
 mod worker;
 
-pub use master::{Answer, MpiOptions, MpiTransport};
+pub use master::{MpiOptions, MpiTransport};
+pub use orders::Answer;
 pub use session::{PANIC_CODE, Session, abort};
 pub use worker::WorkerRank;
 

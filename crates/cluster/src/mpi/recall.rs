@@ -1,6 +1,7 @@
 //! Memories of error feedback on their way to the master, for a checkpoint.
 
-use super::master::{MpiTransport, Purpose, protocol};
+use super::master::{MpiTransport, protocol};
+use super::peer::Purpose;
 use super::{Chunks, tag};
 use crate::buffer::{Buffer, Landing};
 use crate::error::TransportError;

@@ -96,7 +96,7 @@ impl WorkerRank {
     }
 
     /// Tells the master how this rank's set-up went.
-    pub fn answer(&mut self, answer: &super::master::Answer) -> Result<(), TransportError> {
+    pub fn answer(&mut self, answer: &super::Answer) -> Result<(), TransportError> {
         let text = serde_json::to_vec(answer).map_err(|error| TransportError::Protocol {
             rank: self.rank,
             what: format!("an answer that cannot be written: {error}"),

@@ -10,16 +10,12 @@
 //! there can be. Prints one line per setting and the constants that `docs/scaling.md` calculates with.
 
 use cluster::{
-    Belief, Buffer, Downlink, EmptyRound, Ending, Engine, Event, Every, Header, InProcess, Journal,
-    Limits, Master, Memory, Model, Parts, Settings, Signals, Straggling, Task, Tolerance, Traffic,
-    Transport, TransportError,
+    Belief, Buffer, Downlink, Ending, Engine, Event, Header, InProcess, Journal, Master, Memory,
+    Model, Parts, Settings, Signals, Straggling, Task, Traffic, Transport, TransportError,
 };
 use gradient_code::{Budget, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::Preset;
-use learner::{
-    Description, Learner, LearnerError, Metric, OptimizerConfig, PartitionLoss, Schedule,
-    ScheduleShape,
-};
+use learner::{Description, Learner, LearnerError, Metric, OptimizerConfig, PartitionLoss};
 use run_log::IterationRow;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -179,41 +175,18 @@ fn measure(
     };
     let plan = gradient_code::plan(&SchemeConfig::new("is-sgd"), &setting, &budget, None)?;
     let model = DelayModel::new(vec![WorkerDelay::Exponential { rate: 1.0 }; workers])?;
+    let everybody = Straggling::Erase {
+        model,
+        deadline: 1e9,
+        bandwidth: None,
+        unit_seconds: 1.0,
+    };
     let settings = Settings {
         seed: 1,
-        iterations: ROUNDS + 1,
-        preset,
-        generator: gradient_codec::Generator::default(),
-        shrink: false,
-        error_feedback: None,
         downlink,
-        straggling: Straggling::Erase {
-            model,
-            deadline: 1e9,
-            bandwidth: None,
-            unit_seconds: 1.0,
-        },
-        learning_rate: Schedule {
-            base: 1e-3,
-            shape: ScheduleShape::Constant,
-            warmup: 0,
-            end: 0.0,
-        },
-        clip_norm: 0.0,
-        evaluate_every: Every::Never,
-        evaluate_at_end: false,
-        relative_error_every: 0,
-        distortion: Default::default(),
-        empty_round: EmptyRound::Step,
         max_empty_rounds: 1,
-        min_workers: 1,
-        give_up_after: 1000,
-        give_up_seconds: 1e9,
         silence_timeout: 1e9,
-        grants: 3,
-        tolerance: Tolerance::default(),
-        limits: Limits::default(),
-        replan: None,
+        ..Settings::plain(preset, everybody, ROUNDS + 1, 1e-3)
     };
     let gradient = (0..parameters)
         .map(|m| ((m * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0)

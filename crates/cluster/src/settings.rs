@@ -68,6 +68,38 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Training and nothing beside it: a constant learning `rate`, messages of `preset` without memories, the
+    /// model as f32, no evaluation, the first plan for as long as nobody is lost, seed 0, and the patience
+    /// that a configuration has by default.
+    pub fn plain(preset: Preset, straggling: Straggling, iterations: u64, rate: f64) -> Self {
+        Self {
+            seed: 0,
+            iterations,
+            preset,
+            generator: Generator::default(),
+            shrink: false,
+            error_feedback: None,
+            downlink: Downlink::F32,
+            straggling,
+            learning_rate: Schedule::constant(rate),
+            clip_norm: 0.0,
+            evaluate_every: Every::Never,
+            evaluate_at_end: false,
+            relative_error_every: 0,
+            distortion: Distortion::default(),
+            empty_round: EmptyRound::Step,
+            max_empty_rounds: 50,
+            replan: None,
+            min_workers: 1,
+            give_up_after: 50,
+            give_up_seconds: 30.0,
+            tolerance: Tolerance::default(),
+            limits: Limits::default(),
+            silence_timeout: 600.0,
+            grants: 3,
+        }
+    }
+
     /// Whether workers have to compute although they are late, to remember the result.
     pub(crate) fn remembers_the_late(&self) -> bool {
         self.error_feedback

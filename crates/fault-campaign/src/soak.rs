@@ -6,17 +6,13 @@
 
 use cluster::mpi::{MpiOptions, MpiTransport, Session, WorkerRank};
 use cluster::{
-    Belief, DeadlinePolicy, Downlink, EmptyRound, Engine, Every, Fault, FaultKind, Faults,
-    InProcess, Journal, Limits, Master, Parts, Phase, Receiver, Settings, Signals, Straggling,
-    Tolerance, Transport,
+    Belief, DeadlinePolicy, Downlink, Engine, Fault, FaultKind, Faults, InProcess, Journal, Limits,
+    Master, Parts, Phase, Receiver, Settings, Signals, Straggling, Tolerance, Transport,
 };
 use gradient_code::{Budget, Decoder, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::Preset;
 use learner::optimizer::{OptimizerError, OptimizerState};
-use learner::{
-    Description, Learner, LearnerError, Metric, Optimizer, PartitionLoss, Schedule, ScheduleShape,
-    Second,
-};
+use learner::{Description, Learner, LearnerError, Metric, Optimizer, PartitionLoss, Second};
 use run_log::IterationRow;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -269,29 +265,10 @@ fn delays(deadline: f64) -> Faults {
 }
 
 fn settings(rounds: u64, deadline: f64) -> Settings {
+    let straggling = Straggling::Real(DeadlinePolicy::Fixed { seconds: deadline });
     Settings {
         seed: SEED,
-        iterations: rounds,
-        preset: Preset::F32,
-        generator: gradient_codec::Generator::default(),
-        shrink: false,
-        error_feedback: None,
-        straggling: Straggling::Real(DeadlinePolicy::Fixed { seconds: deadline }),
-        learning_rate: Schedule {
-            base: 1.0,
-            shape: ScheduleShape::Constant,
-            warmup: 0,
-            end: 0.0,
-        },
-        downlink: Downlink::F32,
-        clip_norm: 0.0,
-        evaluate_every: Every::Never,
-        evaluate_at_end: false,
-        relative_error_every: 0,
-        distortion: Default::default(),
-        empty_round: EmptyRound::Step,
         max_empty_rounds: u64::MAX,
-        min_workers: 1,
         give_up_after: u64::MAX,
         give_up_seconds: 1e9,
         tolerance: Tolerance::ANYTHING,
@@ -299,9 +276,8 @@ fn settings(rounds: u64, deadline: f64) -> Settings {
             refuse: 0.0, // gradients grow as the iterations do
             clip: 0.0,
         },
-        replan: None,
         silence_timeout: 120.0,
-        grants: 3,
+        ..Settings::plain(Preset::F32, straggling, rounds, 1.0)
     }
 }
 

@@ -1,13 +1,13 @@
 //! A small least-squares run, assembled by hand.
 
 use cluster::{
-    Belief, Checkpoints, Downlink, EmptyRound, Engine, Every, InProcess, Journal, Limits, Master,
-    Outcome, Parts, Resume, RunError, Settings, Signals, Straggling, Tolerance, Transport,
+    Belief, Checkpoints, Engine, InProcess, Journal, Master, Outcome, Parts, Resume, RunError,
+    Settings, Signals, Straggling, Tolerance, Transport,
 };
 use gradient_code::{Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, Setting};
-use gradient_codec::{BucketNorm, Generator, Preset, Widths};
+use gradient_codec::{BucketNorm, Preset, Widths};
 use learner::convex::{ConvexConfig, ConvexProblem, Objective};
-use learner::{Learner, Metric, OptimizerConfig, Schedule, ScheduleShape};
+use learner::{Learner, Metric, OptimizerConfig};
 use run_log::IterationRow;
 use std::sync::atomic::Ordering;
 use straggler::{DelayModel, WorkerDelay};
@@ -49,13 +49,13 @@ pub fn plan_for(dead: &[usize]) -> Plan {
     plan_with(&preset(), 60, dead)
 }
 
-/// The plan for what a run has learnt.
-pub fn plan_believing(belief: &Belief) -> Plan {
+/// The plan of `total_bits` bits a coordinate for what a run has learnt.
+fn plan_believing(belief: &Belief, total_bits: u64) -> Plan {
     let planned = delays().straggle_probabilities(TAU);
     let p = belief.probabilities.as_ref().unwrap_or(&planned);
     let planned = |bits: u8| preset().phi(bits, 20);
     let phi = |bits: u8| belief.phi.get(&bits).copied().unwrap_or(planned(bits));
-    plan_of(&preset(), 60, &belief.lost(), p, &phi)
+    plan_of(&preset(), total_bits, &belief.lost(), p, &phi)
 }
 
 /// A plan of `total_bits` bits a coordinate for the widths of `preset`.
@@ -137,34 +137,13 @@ pub fn per_round() -> Decoder {
 pub fn settings(straggling: Straggling, iterations: u64) -> Settings {
     Settings {
         seed: 3,
-        iterations,
-        preset: preset(),
-        generator: Generator::default(),
-        shrink: false,
-        error_feedback: None,
-        straggling,
-        downlink: Downlink::F32,
-        learning_rate: Schedule {
-            base: 0.05,
-            shape: ScheduleShape::Constant,
-            warmup: 0,
-            end: 0.0,
-        },
-        clip_norm: 0.0,
-        evaluate_every: Every::Never,
         evaluate_at_end: true,
-        relative_error_every: 0,
-        distortion: Default::default(),
-        empty_round: EmptyRound::Step,
-        max_empty_rounds: 50,
-        replan: None,
-        min_workers: 1,
         give_up_after: 5,
         give_up_seconds: 0.0,
         tolerance: Tolerance::ANYTHING,
-        limits: Limits::default(),
         silence_timeout: 100.0,
         grants: 2,
+        ..Settings::plain(preset(), straggling, iterations, 0.05)
     }
 }
 
@@ -175,6 +154,28 @@ pub fn erase() -> Straggling {
         bandwidth: None,
         unit_seconds: 1.0,
     }
+}
+
+/// The workers' side of `settings`, with the memories that these ask for.
+pub fn remembering_engine(settings: &Settings) -> Engine {
+    let engine = Engine::new(Box::new(problem()), settings.preset, settings.seed)
+        .with_shrink(settings.shrink);
+    match settings.error_feedback {
+        Some(feedback) => {
+            engine.with_error_feedback(feedback, settings.learning_rate, settings.iterations)
+        }
+        None => engine,
+    }
+}
+
+/// [`remembering_engine`] in process.
+pub fn remembering(settings: &Settings) -> InProcess {
+    InProcess::new(remembering_engine(settings))
+}
+
+/// The l2 norm.
+pub fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
 pub fn in_process() -> InProcess {
@@ -262,6 +263,8 @@ pub struct Kept {
     pub full: Option<String>,
     /// What is asked for from outside.
     pub signals: Signals,
+    /// Bits per coordinate of plans that are made on the way; 60 without it.
+    pub replan_bits: Option<u64>,
 }
 
 /// [`run_on`], with checkpoints.
@@ -280,7 +283,8 @@ pub fn run_kept(
         ..Record::default()
     };
     let dimension = learner.dimension();
-    let mut replanner = |belief: &Belief| Ok(plan_believing(belief));
+    let bits = kept.replan_bits.unwrap_or(60);
+    let mut replanner = |belief: &Belief| Ok(plan_believing(belief, bits));
     let mut master = Master::new(Parts {
         settings,
         transport,

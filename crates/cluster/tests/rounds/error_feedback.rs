@@ -17,15 +17,6 @@ const LOST: ErrorFeedback = ErrorFeedback {
     on_straggling: OnStraggling::Lost,
 };
 
-fn remembering(settings: &Settings) -> InProcess {
-    let mut engine = Engine::new(Box::new(problem()), settings.preset, settings.seed)
-        .with_shrink(settings.shrink);
-    if let Some(feedback) = settings.error_feedback {
-        engine = engine.with_error_feedback(feedback, settings.learning_rate, settings.iterations);
-    }
-    InProcess::new(engine)
-}
-
 /// beta^T, who answered in each round, and e_i^T after T rounds.
 struct State {
     parameters: Vec<f64>,
@@ -76,10 +67,6 @@ fn virtual_iterate(state: &State, plan: &Plan) -> Vec<f64> {
         }
     }
     iterate
-}
-
-fn norm(x: &[f64]) -> f64 {
-    x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
 /// x^{t+1} = x^t - gamma_t (1/n) sum_i I_i w_i f_i (`keep`), and with every i (`lost`), where what

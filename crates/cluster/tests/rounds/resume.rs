@@ -3,7 +3,7 @@
 use crate::common::*;
 use checkpoint::{Checkpoint, CheckpointError, Store};
 use cluster::{
-    Checkpoints, Downlink, Engine, ErrorFeedback, Event, Every, Header, InProcess, Limits, Memory,
+    Checkpoints, Downlink, ErrorFeedback, Event, Every, Header, InProcess, Limits, Memory,
     OnStraggling, Resume, RunError, Settings, Signals, Straggling, Transport, TransportError,
 };
 use gradient_code::Plan;
@@ -23,17 +23,8 @@ fn rules(feedback: Option<OnStraggling>) -> Settings {
     }
 }
 
-fn transport(settings: &Settings) -> InProcess {
-    let mut engine = Engine::new(Box::new(problem()), settings.preset, settings.seed)
-        .with_shrink(settings.shrink);
-    if let Some(feedback) = settings.error_feedback {
-        engine = engine.with_error_feedback(feedback, settings.learning_rate, settings.iterations);
-    }
-    InProcess::new(engine)
-}
-
 fn train(settings: &Settings, optimizer: OptimizerConfig, kept: Kept) -> Result<Run, RunError> {
-    let (mut problem, mut transport) = (problem(), transport(settings));
+    let (mut problem, mut transport) = (problem(), remembering(settings));
     run_kept(
         &mut problem,
         settings,
@@ -328,7 +319,7 @@ fn a_round_that_is_broken_off_leaves_no_trace() {
         let (_scratch, checkpoints) = directory(Every::Steps(100));
         let signals = Signals::default();
         let mut hanging = Hanging {
-            inner: transport(&settings),
+            inner: remembering(&settings),
             at: 5,
             signals: signals.clone(),
             now: 0,
@@ -429,7 +420,7 @@ fn memories_fit_the_plan_of_their_checkpoint() {
     };
     let train = |kept: Kept| {
         let mut transport = Behind {
-            inner: transport(&settings),
+            inner: remembering(&settings),
             plan: None,
             answers: Vec::new(),
         };

@@ -31,6 +31,18 @@ pub struct Schedule {
     pub end: f64,
 }
 
+impl Schedule {
+    /// The same rate at every iteration.
+    pub fn constant(rate: f64) -> Self {
+        Self {
+            base: rate,
+            shape: ScheduleShape::Constant,
+            warmup: 0,
+            end: 0.0,
+        }
+    }
+}
+
 /// The learning rate of `iteration` (from 0) in a run of `total` iterations.
 ///
 /// The shape starts anew after the warm-up: with `warmup = 10` inverse-time is `base / 1` at

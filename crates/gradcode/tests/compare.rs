@@ -89,6 +89,37 @@ fn schemes_are_compared_on_the_terminal_for_programs_and_in_figures() {
     assert_eq!(dear["bits_until_target"]["n"], 3);
 }
 
+/// Bits that no run spent and a loss that none got to leave no columns; the notes say why.
+#[test]
+fn what_the_runs_do_not_reach_is_said() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = study(directory.path());
+    let path = path.to_str().expect("UTF-8");
+    let beyond = [
+        "report",
+        "--compare",
+        path,
+        "--at-bits",
+        "1e9",
+        "--target",
+        "0.25",
+    ];
+    let output = gradcode(&beyond);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let table = stdout(&output);
+    for note in [
+        "note: cheap, sure has no loss at 1 Gbit: not all of its runs go beyond 2 kbit",
+        "note: dear has no loss at 1 Gbit: not all of its runs go beyond 4 kbit",
+        "note: cheap, sure never gets to loss 0.25: its best mean is 1.1",
+    ] {
+        assert!(table.contains(note), "{note} in {table}");
+    }
+    let output = gradcode(&[&beyond[..], &["--json"]].concat());
+    let object: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(object["notes"].as_array().expect("notes").len(), 5);
+    assert_eq!(object["points"][1]["last_bits"], 4000.0);
+}
+
 #[test]
 fn what_is_not_there_is_named_with_what_is() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -9,6 +9,7 @@ use super::super::export::quoted;
 use super::groups::{Terms, groups};
 use super::measure::{Estimate, at_bits, at_end, bits_per_step, bits_until, ratio_at_bits};
 use super::quantity::{OFFERED, RECEIVED, count};
+use super::reach::{Reach, notes};
 use super::source::{Comparison, value_at};
 
 /// One line per point, series and position: `point,label,<swept keys>,axis,at,series,mean,se,n`.
@@ -84,6 +85,7 @@ pub fn json(comparison: &Comparison, terms: &Terms, series: &[String]) -> Value 
         let until = group
             .and_then(|group| group.target)
             .map(|target| bits_until(point, metric, terms.bits, target));
+        let reach = Reach::of(point, metric, terms.bits);
         let wanted = |name: &String| series.is_empty() || series.contains(name);
         let series: BTreeMap<&String, Value> = point
             .series
@@ -111,6 +113,8 @@ pub fn json(comparison: &Comparison, terms: &Terms, series: &[String]) -> Value 
                 "received": bits_per_step(point, RECEIVED),
             },
             "final": estimate(Some(at_end(point, metric))),
+            "best": reach.best,
+            "last_bits": reach.last_bits,
             "equal_bits": amount,
             "at_equal_bits": estimate(at_equal),
             "baseline": group.map(|group| &group.baseline.label),
@@ -129,6 +133,7 @@ pub fn json(comparison: &Comparison, terms: &Terms, series: &[String]) -> Value 
         "kinds": comparison.kinds,
         "metric": terms.metric,
         "bits": terms.bits,
+        "notes": groups.iter().flat_map(|group| notes(group, terms)).collect::<Vec<_>>(),
         "points": points,
     })
 }
@@ -209,5 +214,13 @@ mod tests {
         wrong.at_bits = Some(1e9);
         let object = json(&compared(&swept()), &wrong, &[]);
         assert_eq!(object["points"][0]["at_equal_bits"]["mean"], Value::Null);
+        assert_eq!(object["points"][0]["last_bits"], 3150.0);
+        near("/best", 2.02);
+        let notes = object["notes"].as_array().unwrap();
+        let note = notes[0].as_str().unwrap();
+        assert!(
+            note.contains("joint has no loss at 1 Gbit") && note.contains("3.15 kbit"),
+            "{note}"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! `gradcode report --compare`: schemes beside one another, from studies of many runs or from runs.
 //!
 //! [`source`] reads the files ([`runs`] those of single runs), [`quantity`] knows what can stand on an
-//! axis, [`groups`] says what is compared with what, [`measure`] takes the numbers, [`panels`] decides
+//! axis, [`groups`] says what is compared with what, [`measure`] takes the numbers, [`reach`] says what was asked for and is not
+//! in them, [`panels`] decides
 //! which figures are drawn and [`lines`] with which lines, [`table`] (of [`columns`]) and [`export`] write for people and programs.
 
 mod columns;
@@ -11,6 +12,7 @@ mod lines;
 mod measure;
 mod panels;
 mod quantity;
+mod reach;
 mod runs;
 mod source;
 mod table;

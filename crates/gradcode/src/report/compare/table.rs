@@ -14,6 +14,7 @@ use super::measure::{
 use super::quantity::{
     OFFERED, RECEIVED, bound_title, series_title, short, sweep_text, unit, value_text,
 };
+use super::reach::notes;
 use super::source::Comparison;
 
 /// Columns of an axis that is not iterations; of more positions, as many are chosen evenly.
@@ -48,6 +49,9 @@ pub fn render(comparison: &Comparison, terms: &Terms) -> String {
             }
         } else {
             text.push_str(&aligned(&along_axis(comparison, &group, terms)));
+        }
+        for note in notes(&group, terms) {
+            let _ = writeln!(text, "  note: {note}");
         }
     }
     text
@@ -315,6 +319,27 @@ mod tests {
         let row = row(&text, "SGC");
         assert_eq!(row, "SGC - - - - 2 1", "{text}");
         assert!(!text.contains("NaN"), "{text}");
+    }
+
+    #[test]
+    fn what_was_asked_for_and_is_not_there_is_said_under_its_table() {
+        let mut study = swept();
+        study.points.truncate(2);
+        let mut beyond = terms("loss");
+        (beyond.at_bits, beyond.target) = (Some(1e6), Some(0.5));
+        let text = render(&compared(&study), &beyond);
+        assert_eq!(row(&text, "scheme"), "scheme after 30 runs", "{text}");
+        let notes: Vec<&str> = text.lines().filter(|line| line.contains("note:")).collect();
+        assert_eq!(notes.len(), 5, "{text}");
+        assert!(
+            notes[0].contains("joint has no loss at 1 Mbit") && notes[0].contains("3.15 kbit"),
+            "{text}"
+        );
+        assert!(
+            notes[4].contains("SGC never gets to loss 0.5: its best mean is 4.095"),
+            "{text}"
+        );
+        assert!(!render(&compared(&study), &terms("loss")).contains("note:"));
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub fn show(args: &ConfigShowArgs) -> Outcome {
         return output::json(&json!(config));
     }
     output::print(&if args.origin {
-        config.to_toml_with_origins(&resolved.origins)
+        config.to_toml_with_origins()
     } else {
         config.to_toml()
     })

@@ -22,7 +22,7 @@ use super::load;
 /// What is wrong with the configuration, exit code 2.
 pub fn run(args: &PlanArgs) -> Outcome {
     let config = load(&args.experiment.sources())?.config;
-    let dimension = planning::dimension(&config)?;
+    let dimension = config.dimension()?;
     let mut inputs = PlanInputs::new(&config, dimension)?;
     let plan = planning::plan_of(&config, &inputs)?;
     if args.deadlines && inputs.choice.is_none() {

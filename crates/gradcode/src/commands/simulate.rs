@@ -7,13 +7,13 @@ use run_log::Segment;
 use serde_json::Value;
 
 use crate::cli::SimulateArgs;
-use crate::config::planning::PlanInputs;
+use crate::config::planning::{PlanInputs, plan_of};
 use crate::config::values::Inject;
 use crate::config::{Config, Resolved, StudyConfig};
 use crate::exit::{Failure, Outcome};
 use crate::run::{
-    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, first_plan, resume,
-    signals, threads, virtual_rules,
+    Conduct, Ended, RunDirectory, build_engine, build_learner, conduct, resume, signals, threads,
+    virtual_rules,
 };
 use crate::{output, study, summary};
 
@@ -109,7 +109,7 @@ fn simulate(resolved: &Resolved, args: &SimulateArgs) -> Outcome<Option<(Ended, 
         .transpose()?;
     let inputs = PlanInputs::new(config, learner.dimension())?;
     let settings = virtual_rules(config, &inputs)?;
-    let plan = first_plan(&inputs)?;
+    let plan = plan_of(config, &inputs)?;
     summary::before_run(
         config,
         &plan,

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use torch_models::DataClock;
 
 use crate::cli::TrainArgs;
-use crate::config::planning::PlanInputs;
+use crate::config::planning::{PlanInputs, plan_of};
 use crate::config::resolve::Resolved;
 use crate::config::{self, Config};
 use crate::exit::{BUG, ENVIRONMENT, Failure, Outcome};
 use crate::run::{
     Conduct, Ended, RunDirectory, build_engine, build_learner, build_timed_learner, conduct,
-    downlink, first_plan, resume, rules, signals, threads,
+    downlink, resume, rules, signals, threads,
 };
 use crate::{output, summary};
 
@@ -186,7 +186,7 @@ fn lead(
 
     let inputs = PlanInputs::new(config, learner.dimension())?;
     let settings = rules(config, &inputs)?;
-    let plan = first_plan(&inputs)?;
+    let plan = plan_of(config, &inputs)?;
     let ranks = format!("{} ranks, {}", session.size(), session.library());
     summary::before_run(config, &plan, &learner.describe(), &ranks);
     if args.dry_run {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::deciding::Deciding;
 use super::origin::Origin;
 
 /// A configuration that cannot be used. Each variant says where and what would be valid.
@@ -62,7 +63,8 @@ pub enum ConfigError {
     },
     /// A straggle probability of 0 or 1, for which no code can be designed.
     #[error(
-        "design a code for worker {worker}: its straggle probability {how} is {probability}; it must lie strictly between 0 and 1"
+        "design a code for worker {worker}: its straggle probability {how} is {probability}; it must lie strictly between 0 \
+         and 1; decided by {keys}"
     )]
     Probability {
         /// Which worker.
@@ -71,6 +73,8 @@ pub enum ConfigError {
         probability: f64,
         /// At which deadline.
         how: String,
+        /// What decides it.
+        keys: Box<Deciding>,
     },
     /// A study where a single experiment is wanted.
     #[error("use {} as one experiment: it is a study{}", path.display(),
@@ -98,7 +102,7 @@ pub enum ConfigError {
         source: Box<ConfigError>,
     },
     /// A scheme and a compressor that do not go together.
-    #[error("combine scheme {scheme} with codec {codec}: {reason}")]
+    #[error("combine scheme {scheme} with codec {codec}: {reason}; decided by {keys}")]
     Pair {
         /// The scheme.
         scheme: String,
@@ -106,22 +110,28 @@ pub enum ConfigError {
         codec: String,
         /// Why.
         reason: String,
+        /// What decides it.
+        keys: Deciding,
     },
     /// A phi that does not fit.
-    #[error("use codec.phi = {value}: {reason}")]
+    #[error("use `codec.phi = {value}` ({origin}): {reason}")]
     Phi {
         /// As written.
         value: String,
+        /// Which layer set it.
+        origin: Origin,
         /// What it lacks.
         reason: String,
     },
     /// No plan can be made of a valid configuration.
-    #[error("plan scheme {scheme}: {message}")]
+    #[error("plan scheme {scheme}: {message}; decided by {keys}")]
     Plan {
         /// Which scheme.
         scheme: String,
-        /// Why.
+        /// Why, and what would be valid.
         message: String,
+        /// What decides it.
+        keys: Deciding,
     },
     /// More MPI ranks than the workers can fill, or too few.
     #[error("start {ranks} MPI ranks: {valid}")]

@@ -78,10 +78,10 @@ fn source(config: &Config, planned: Option<f64>) -> Result<Source, ConfigError> 
 }
 
 fn no_number(config: &Config) -> ConfigError {
-    ConfigError::Plan {
-        scheme: config.scheme.kind.to_string(),
-        message: "straggler.deadline = \"optimal\" is only known once the model's size is".into(),
-    }
+    config.refused(
+        "the deadline is only known once the model's size is; give a number",
+        &["straggler.deadline"],
+    )
 }
 
 /// p_i of every worker, for the design, at the planned deadline (in the delay model's unit).
@@ -112,6 +112,7 @@ pub fn straggle_probabilities(
             worker,
             probability: probabilities[worker],
             how,
+            keys: Box::new(config.deciding(&config.keys_of_lateness())),
         }),
         None => Ok(probabilities),
     }
@@ -183,10 +184,8 @@ pub fn choose(
         candidates.sort_by(f64::total_cmp);
     }
     let plan_at = |deadline: f64| inputs.at(&model, deadline).plan_without(&[]);
-    optimal_deadline(&candidates, criterion, plan_at).map_err(|error| ConfigError::Plan {
-        scheme: config.scheme.kind.to_string(),
-        message: error.to_string(),
-    })
+    optimal_deadline(&candidates, criterion, plan_at)
+        .map_err(|fault| config.refused_deadline(&fault))
 }
 
 /// How often a worker is later than median + k median absolute deviations when all have the same shifted
@@ -198,18 +197,11 @@ fn like_one(k: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
+    use super::super::testing::config;
     use super::*;
-    use crate::config::{from_text, planning};
+    use crate::config::planning;
 
     const BASE: &str = "workers = 2\nbudget.mean_bits = 4\nstraggler.rate = 2\n";
-
-    fn config(text: &str) -> Config {
-        from_text(text, Path::new("x.toml"))
-            .unwrap_or_else(|error| panic!("{error}"))
-            .config
-    }
 
     fn p(config: &Config) -> Result<Vec<f64>, ConfigError> {
         straggle_probabilities(config, config.straggler.deadline.units())

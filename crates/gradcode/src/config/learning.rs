@@ -87,10 +87,8 @@ impl Config {
             return Ok(vocabulary);
         }
         let path = self.training_tokens()?;
-        let sidecar = TokenFile::read_sidecar(path).map_err(|error| ConfigError::Plan {
-            scheme: self.scheme.kind.to_string(),
-            message: error.to_string(),
-        })?;
+        let sidecar = TokenFile::read_sidecar(path)
+            .map_err(|error| self.refused(error, &["data.train_tokens"]))?;
         let missing = || ConfigError::Missing {
             key: "model.vocab".into(),
             valid: format!(

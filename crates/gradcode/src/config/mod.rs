@@ -4,13 +4,16 @@
 //! struct whose keys are all optional ([`layer`]), so that a mistake is reported with file, line and
 //! caret; then they are merged, remembering who set what ([`source`], [`origin`]); then the whole
 //! is checked and typed ([`resolve`], [`settings`]). An experiment file may also be a study of many
-//! ([`document`], [`study`]). `convert`, `learning` and [`planning`] turn it into what the other crates take,
-//! [`lateness`] says who is late how often, and [`phi`] how large quantization errors are.
+//! ([`document`], [`study`]). `convert`, `delays`, `learning` and [`planning`] turn it into what the other crates take,
+//! [`lateness`] says who is late how often, and [`phi`] how large quantization errors are. `deciding` says which
+//! keys it follows from that there is no plan.
 //!
 //! Paths in a configuration are relative to the working directory.
 
 mod check;
 mod convert;
+mod deciding;
+mod delays;
 mod document;
 mod effect;
 pub mod error;
@@ -23,8 +26,11 @@ pub mod planning;
 mod render;
 pub mod resolve;
 pub mod settings;
+mod size;
 pub mod source;
 pub mod study;
+#[cfg(test)]
+mod testing;
 pub mod values;
 
 pub use error::{ConfigError, quoted};

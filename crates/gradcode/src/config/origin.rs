@@ -78,15 +78,22 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The origin of every key that is set, by its dotted name.
+/// The origin of every key that is set, by its dotted name. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Origins(BTreeMap<String, Origin>);
+pub struct Origins(Arc<BTreeMap<String, Origin>>);
+
+/// Any two are equal, so that configurations are compared by their values, wherever these came from.
+impl PartialEq for Origins {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
 
 impl Origins {
     /// `key` has its value from `place`.
     pub fn set(&mut self, key: String, place: &Place) {
         let line = place.lines.get(&key).copied();
-        self.0.insert(
+        Arc::make_mut(&mut self.0).insert(
             key,
             Origin {
                 label: place.label.clone(),

@@ -53,6 +53,7 @@ impl Phi {
         let refused = |reason: String| ConfigError::Phi {
             value: toml::Value::try_from(&source)
                 .map_or_else(|_| source.to_string(), |v| v.to_string()),
+            origin: config.origins.of("codec.phi"),
             reason,
         };
         let most = config.budget.max_bits;
@@ -145,16 +146,9 @@ fn interpolated(points: &[(u8, f64)], bits: u8) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::three_workers as config;
     use super::*;
-    use crate::config::from_text;
     use crate::config::planning::{PlanInputs, plan};
-
-    fn config(rest: &str) -> Config {
-        let text = format!("workers = 3\nbudget.mean_bits = 4\n{rest}");
-        from_text(&text, Path::new("x.toml"))
-            .unwrap_or_else(|error| panic!("{error}"))
-            .config
-    }
 
     fn phi(rest: &str) -> Phi {
         Phi::new(&config(rest), 1000).unwrap_or_else(|error| panic!("{error}"))

@@ -1,4 +1,4 @@
-//! From a configuration to a [`Plan`]: straggle probabilities, the model's size, the scheme's inputs.
+//! From a configuration to a [`Plan`]: straggle probabilities, quantization errors, the scheme's inputs.
 
 use cluster::Belief;
 use gradient_code::{
@@ -10,7 +10,7 @@ use straggler::DelayModel;
 use super::error::ConfigError;
 use super::lateness::{self, Lateness};
 use super::phi::Phi;
-use super::settings::{Architecture, Config};
+use super::settings::Config;
 use super::values::{PlannedDeadline, Scaling};
 
 /// All that a plan is made from; kept by the master, which plans again when workers are lost.
@@ -56,6 +56,12 @@ impl PlanInputs {
             scheme: config.scheme.kind.to_string(),
             codec: config.codec_text(),
             reason,
+            keys: config.deciding(&[
+                "scheme.kind",
+                "codec.preset",
+                "codec.shrink",
+                "codec.error_feedback",
+            ]),
         })?;
         let message_len = message_len(config, dimension);
         let mut inputs = PlanInputs {
@@ -209,10 +215,8 @@ pub fn plan(config: &Config, dimension: usize) -> Result<Plan, ConfigError> {
 /// # Errors
 /// [`ConfigError::Plan`] for what the scheme cannot do.
 pub fn plan_of(config: &Config, inputs: &PlanInputs) -> Result<Plan, ConfigError> {
-    inputs.plan_without(&[]).map_err(|error| ConfigError::Plan {
-        scheme: config.scheme.kind.to_string(),
-        message: error.to_string(),
-    })
+    let plan = inputs.plan_without(&[]);
+    plan.map_err(|error| config.refused_plan(&error))
 }
 
 /// What to say when a first plan leaves workers out because they are never in time.
@@ -250,119 +254,10 @@ pub fn shortfall(config: &Config, plan: &Plan) -> Option<String> {
     })
 }
 
-/// l where no file is needed to know it: as set, or by the model's own size.
-pub fn known_dimension(config: &Config) -> Option<usize> {
-    let convex = || config.convex_problem().map(|problem| problem.dimension);
-    let mlp = || {
-        let problem = config.mlp()?;
-        Some(learner::mlp::parameter_count(problem.hidden))
-    };
-    let language_model = || {
-        let Architecture::Gpt2(sizes) = config.model.architecture else {
-            return None;
-        };
-        Some(config.gpt2(sizes.vocab?)?.parameters())
-    };
-    config
-        .model
-        .planned_dimension
-        .or_else(convex)
-        .or_else(mlp)
-        .or_else(language_model)
-}
-
-/// l, the model's coordinates, without its data: `model.dimension` if set, else counted from the
-/// model with `model.classes` or the labels of the annotation file's categories.
-///
-/// # Errors
-/// [`ConfigError::Missing`] when the number of classes cannot be known, [`ConfigError::Read`] when
-/// the annotation file is not there, [`ConfigError::Plan`] when it is malformed. Of a language model, as
-/// [`Config::vocabulary`]; of a TorchScript model, as [`Config::script`] and [`ConfigError::Plan`] when the
-/// file cannot be read.
-pub fn dimension(config: &Config) -> Result<usize, ConfigError> {
-    if let Some(dimension) = known_dimension(config) {
-        return Ok(dimension);
-    }
-    if let Architecture::Gpt2(_) = config.model.architecture {
-        let model = config.gpt2(config.vocabulary()?);
-        return Ok(model.map_or(0, |model| model.parameters()));
-    }
-    let refused = |message: String| ConfigError::Plan {
-        scheme: config.scheme.kind.to_string(),
-        message,
-    };
-    if config.model.architecture == Architecture::TorchScript {
-        let counted = torch_models::scripted_parameters(config.script()?);
-        return counted.map_err(|error| refused(error.to_string()));
-    }
-    let Some(model) = config.torch_model() else {
-        return Err(refused("the model is unknown".into()));
-    };
-    if let Some(folder) = &config.data.train_folder {
-        let outputs = match config.model.classes {
-            Some(outputs) => outputs as usize,
-            None => coco::folder::classes(folder)
-                .map_err(|error| ConfigError::Missing {
-                    key: "model.classes".into(),
-                    valid: format!(
-                        "the model's size depends on its classes, and data.train_folder cannot be used \
-                         ({error}); set model.classes or model.dimension, or make the folder first"
-                    ),
-                })?
-                .len(),
-        };
-        // A classifier has no background.
-        return model
-            .parameters(outputs + 1)
-            .map_err(|error| refused(error.to_string()));
-    }
-    let classes = match (config.model.classes, &config.data.train) {
-        (Some(classes), _) => classes as usize,
-        (None, Some(paths)) => {
-            let path = &paths.annotations;
-            if let Err(source) = std::fs::File::open(path) {
-                return Err(ConfigError::Missing {
-                    key: "model.classes".into(),
-                    valid: format!(
-                        "the model's size depends on its classes, and {} cannot be read ({source}); set \
-                         model.classes or model.dimension, or make the data set first",
-                        path.display()
-                    ),
-                });
-            }
-            coco::Annotations::read(path)
-                .and_then(|lists| coco::Dataset::new(lists, path, &paths.images))
-                .and_then(|data| data.with_labels(config.labels()))
-                .map_err(|error| refused(error.to_string()))?
-                .classes()
-        }
-        (None, None) => {
-            return Err(ConfigError::Missing {
-                key: "model.classes".into(),
-                valid:
-                    "the model's size depends on its classes: set model.classes, model.dimension, \
-                        data.train_annotations or data.train_folder"
-                        .into(),
-            });
-        }
-    };
-    model
-        .parameters(classes)
-        .map_err(|error| refused(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
+    use super::super::testing::config;
     use super::*;
-    use crate::config::from_text;
-
-    fn config(text: &str) -> Config {
-        from_text(text, Path::new("x.toml"))
-            .unwrap_or_else(|error| panic!("{error}"))
-            .config
-    }
 
     /// k = n = 10, psi = linspace(0.1, 2, 10), tau = 1.1 and the balanced eta: the optimal residual
     /// bits, F = S and n^2/S, computed independently of this program.
@@ -429,31 +324,5 @@ mod tests {
                 "{text}"
             );
         }
-    }
-
-    #[test]
-    fn sizes_are_known_without_data() {
-        let base = "workers = 4\nbudget.mean_bits = 4\n";
-        let size = |text: &str| dimension(&config(&format!("{base}{text}")));
-        assert_eq!(size("model.dimension = 12").unwrap(), 12);
-        assert_eq!(
-            size("model.kind = 'least-squares'\nmodel.dimension = 7").unwrap(),
-            7
-        );
-        assert_eq!(size("model.kind = 'mlp'").unwrap(), 101_770);
-        // torchvision's ssdlite320_mobilenet_v3_large with 91 classes.
-        assert_eq!(
-            size("model.kind = 'ssdlite'\nmodel.classes = 91").unwrap(),
-            3_440_060
-        );
-        let gpt2 = |text: &str| size(&format!("model.kind = 'gpt2'\n{text}"));
-        assert_eq!(
-            gpt2("model.size = 'small'\nmodel.vocab = 50257").unwrap(),
-            124_439_808
-        );
-        assert_eq!(gpt2("model.vocab = 256").unwrap(), 120_576);
-        let error = gpt2("data.train_tokens = 'none.bin'").unwrap_err();
-        assert!(error.to_string().contains("model.vocab"), "{error}");
-        assert!(size("").unwrap_err().to_string().contains("model.classes"));
     }
 }

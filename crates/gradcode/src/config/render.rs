@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::layer::{Layer, dotted};
-use super::origin::Origins;
 use super::settings::Config;
 
 impl Config {
@@ -13,8 +12,9 @@ impl Config {
     }
 
     /// The same with a comment on every line that says which layer set the value.
-    pub fn to_toml_with_origins(&self, origins: &Origins) -> String {
-        render(&self.to_layer(), |key| Some(origins.of(key).to_string()))
+    pub fn to_toml_with_origins(&self) -> String {
+        let origin = |key: &str| self.origins.of(key).to_string();
+        render(&self.to_layer(), |key| Some(origin(key)))
     }
 }
 

@@ -21,8 +21,6 @@ use gradient_code::SchemeConfig;
 pub struct Resolved {
     /// Complete and checked.
     pub config: Config,
-    /// Who set what.
-    pub origins: Origins,
     /// Keys that were set but have no effect here.
     pub warnings: Vec<String>,
 }
@@ -150,14 +148,11 @@ pub fn resolve(
         mpi: take!(merged, layer.mpi, "mpi" => Mpi {
             grants, startup_timeout_seconds, silence_timeout_seconds, master_timeout_seconds, goodbye_timeout_seconds,
         }),
+        origins: merged.origins.clone(),
     };
     check::check(&config, &merged)?;
     let warnings = without_effect(&config, &layer, &merged.origins);
-    Ok(Resolved {
-        config,
-        origins: merged.origins,
-        warnings,
-    })
+    Ok(Resolved { config, warnings })
 }
 
 /// k: as set, as long as the lists, or one per worker rank.

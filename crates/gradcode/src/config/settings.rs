@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::origin::Origins;
 use super::values::{
     Augment, CodecDevice, CodecNorm, CodecPreset, CodecSharing, DeadlineSeconds, Decay, DelayKind,
     DownlinkForm, EmptyRound, Estimator, Every, Feedback, Inject, Injection, Labels, Loss,
@@ -61,6 +62,8 @@ pub struct Config {
     pub replan: Replan,
     /// `[mpi]`
     pub mpi: Mpi,
+    /// Which layer set what.
+    pub origins: Origins,
 }
 
 /// `[model]`

@@ -248,19 +248,6 @@ fn stopped(outcome: &cluster::Outcome, iterations: u64) -> String {
     }
 }
 
-/// The plan that a run begins with.
-///
-/// # Errors
-/// What the scheme cannot do, as a configuration error.
-pub fn first_plan(inputs: &PlanInputs) -> Outcome<Plan> {
-    inputs.plan_without(&[]).map_err(|error| {
-        Failure::usage(format!(
-            "failed to plan scheme {}: {error}",
-            inputs.scheme.kind
-        ))
-    })
-}
-
 fn save_model(learner: &mut dyn Learner, parameters: &[f32], directory: &RunDirectory) {
     if let Err(error) = learner.export(parameters, &directory.model()) {
         eprintln!("gradcode: warning: failed to save the model: {error}");

@@ -245,7 +245,6 @@ fn failure(error: &LearnerError) -> Failure {
 mod tests {
     use super::*;
     use crate::config::Sources;
-    use crate::config::planning::dimension;
     use coco::synth::{SynthConfig, generate};
 
     /// Plans need no images, and training must then have the very size that was planned for.
@@ -281,7 +280,7 @@ mod tests {
             sources.load().unwrap().config
         };
         let coco = load(&[]);
-        assert_eq!(dimension(&coco).unwrap(), 3_440_060);
+        assert_eq!(coco.dimension().unwrap(), 3_440_060);
         assert_eq!(
             build_learner(&coco, 0, 1).unwrap().dimension(),
             3_440_060,
@@ -293,7 +292,7 @@ mod tests {
             &["model.kind=cnn", "model.width=8", "model.side=32"],
         ] {
             let config = load(set);
-            let planned = dimension(&config).unwrap();
+            let planned = config.dimension().unwrap();
             let trained = build_learner(&config, 0, 1).unwrap().dimension();
             assert_eq!(trained, planned, "{set:?}");
         }

@@ -13,7 +13,7 @@ mod rules;
 mod signals;
 mod trained;
 
-pub use conduct::{Conduct, Ended, conduct, first_plan};
+pub use conduct::{Conduct, Ended, conduct};
 pub use directory::RunDirectory;
 pub use learner::{build_engine, build_learner, build_timed_learner, held_out, threads};
 pub use rules::{downlink, rules, virtual_rules};

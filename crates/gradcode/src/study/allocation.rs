@@ -33,7 +33,7 @@ pub fn check(point: &PointConfig) -> Outcome {
 /// # Errors
 /// Exit code 2 if a budget cannot be allocated.
 pub fn run(config: &Config, residual_bits: &[u64]) -> Outcome<Findings> {
-    let dimension = planning::dimension(config)?;
+    let dimension = config.dimension()?;
     let mut config = config.clone();
     let mut objective = Vec::with_capacity(residual_bits.len());
     for &bits in residual_bits {

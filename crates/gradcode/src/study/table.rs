@@ -34,7 +34,8 @@ struct Row {
 pub fn planned(study: &StudyConfig) -> Outcome<Planned> {
     let row = |point: &PointConfig| -> Outcome<Row> {
         let config = &point.config;
-        let plan = planning::dimension(config)
+        let plan = config
+            .dimension()
             .and_then(|dimension| planning::plan(config, dimension))
             .map_err(|source| crate::config::ConfigError::Point {
                 point: point.name(),

@@ -8,10 +8,10 @@ use run_log::study::Outcome as RunOutcome;
 use super::Findings;
 use super::journal::Recorder;
 use crate::config::Config;
-use crate::config::planning::PlanInputs;
+use crate::config::planning::{PlanInputs, plan_of};
 use crate::config::values::Every;
 use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE, WORKERS_MISSING};
-use crate::run::{StopFlag, build_engine, build_learner, first_plan, virtual_rules};
+use crate::run::{StopFlag, build_engine, build_learner, virtual_rules};
 use cluster::Journal;
 
 /// Iterations after which the model is evaluated: 0, as configured, and the last.
@@ -47,7 +47,7 @@ pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Optio
         settings.tolerance = Tolerance::ANYTHING;
         settings.limits.refuse = 0.0;
     }
-    let plan = first_plan(&inputs)?;
+    let plan = plan_of(config, &inputs)?;
     let mut facts = facts(&plan);
     facts.push(("planned_deadline".into(), inputs.deadline));
     facts.push(("dimension".into(), learner.dimension() as f64));

@@ -4,7 +4,6 @@ use gradient_code::schemes::{CompressorTraits, CompressorWidths};
 use gradient_codec::Widths;
 
 use super::super::error::ConfigError;
-use super::super::planning;
 use super::super::resolve::Merged;
 use super::super::settings::Config;
 use super::super::values::{CodecPreset, Feedback, Inject, Ridge};
@@ -74,7 +73,7 @@ impl Config {
 
     /// What to know of a memory that may grow without bound; `None` if it cannot.
     pub(in crate::config) fn unstable_feedback(&self) -> Option<String> {
-        let dimension = planning::known_dimension(self).unwrap_or(SOME_DIMENSION);
+        let dimension = self.known_dimension().unwrap_or(SOME_DIMENSION);
         let feedback = self.codec.error_feedback;
         let unstable = self.quantizes()
             && feedback != Feedback::None
@@ -105,7 +104,7 @@ pub(super) fn codec(config: &Config, merged: &Merged) -> Checked {
         group == 0 || (group.is_power_of_two() && (512..=65536).contains(&group)),
         "must be a power of two from 512 to 65536, or 0 for the whole vector",
     )?;
-    let known = planning::known_dimension(config);
+    let known = config.known_dimension();
     let sparse = matches!(codec.preset, CodecPreset::TopK | CodecPreset::RandK);
     if let (true, Some(dimension)) = (sparse, known) {
         require(

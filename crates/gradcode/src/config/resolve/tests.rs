@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use crate::config::Config;
 use crate::config::from_text;
+use crate::config::testing::config;
 use crate::config::values::{CodecPreset, Feedback};
 
 fn error(text: &str) -> String {
@@ -9,12 +9,6 @@ fn error(text: &str) -> String {
         Ok(_) => panic!("accepted: {text}"),
         Err(error) => error.to_string(),
     }
-}
-
-fn config(text: &str) -> Config {
-    from_text(text, Path::new("x.toml"))
-        .unwrap_or_else(|error| panic!("{error}"))
-        .config
 }
 
 #[test]

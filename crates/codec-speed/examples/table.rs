@@ -5,6 +5,7 @@
 //! cargo run --release -p codec-speed --example table -- 25600000 1      # one size, one thread
 //! cargo run --release -p codec-speed --example table -- 25600000 1 2,8  # and two widths
 //! cargo run --release -p codec-speed --example table -- 25600000 1 2,8 avx2  # a slower instruction set
+//! cargo run --release -p codec-speed --example table -- 25600000 1 2,8 avx2 eden  # and one compressor
 //! ```
 
 use codec_speed::{Bench, Operation, Speed};
@@ -39,17 +40,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         return Err(format!("use instruction set {name}: this CPU does not have it").into());
     }
+    let only = arguments.get(4).map_or("", String::as_str);
     println!("Instruction set `{}`.", instruction_set());
     for n in sizes {
         for &threads in &threads {
-            table(n, threads, &widths)?;
+            table(n, threads, &widths, only)?;
         }
     }
     Ok(())
 }
 
-/// One size and number of threads.
-fn table(n: usize, threads: usize, widths: &[u8]) -> Result<(), Box<dyn Error>> {
+/// One size and number of threads, of the compressors whose names begin with `only`.
+fn table(n: usize, threads: usize, widths: &[u8], only: &str) -> Result<(), Box<dyn Error>> {
     let rounds = (200_000_000 / n).clamp(5, 25);
     let mut bench = Bench::new(n, threads)?;
     let clock = if threads == 1 {
@@ -69,7 +71,11 @@ fn table(n: usize, threads: usize, widths: &[u8]) -> Result<(), Box<dyn Error>> 
     operations.extend(MESSAGES.map(|messages| Operation::Add { messages }));
     println!("| compressor | encode GB/s | x memcpy | check | add 1 | add 4, each | add 8, each |");
     println!("|---|---|---|---|---|---|---|");
-    for (name, compressor) in compressors(n, widths)? {
+    let listed = compressors(n, widths)?;
+    for (name, compressor) in listed
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(only))
+    {
         let line = |results: Vec<Speed>| {
             let ratios: Vec<String> = results
                 .iter()

@@ -5,10 +5,10 @@ mod pipeline;
 use crate::checksum;
 use crate::compressor::{Compressor, Operator};
 use crate::header::Header;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, PARTIALS, add_products, total};
 use crate::layout::{BLOCK, HEADER_BYTES, LANES, ROWS, SEGMENT, Segment};
 use crate::partial;
-use crate::quantizer::{Coding, LARGEST_BUCKET, MessageId, Quantizer, Scale, unit_variance};
+use crate::quantizer::{Coding, MessageId, Quantizer, Scale, unit_variance};
 use crate::random::Keys;
 use crate::rotation::{Rotation, Rotor};
 use crate::sparse;
@@ -360,18 +360,26 @@ impl Quantize {
             bytes.fill(0);
             return Some(0.0);
         }
-        let book = self.quantizer.codebook();
-        let mut q = [[0.0; BLOCK]; LARGEST_BUCKET / BLOCK];
-        self.blocks(z, bytes, |block, z, y| {
-            self.kernels.nearest(z, factor, book, y, &mut q[block]);
-        });
-        let (full, rest) = (z.len() / BLOCK, z.len() % BLOCK);
-        if rest > 0 {
-            let spread = q[full];
-            partial::gather(&spread, &mut q[full][..rest]);
+        let (kernels, book) = (self.kernels, self.quantizer.codebook());
+        let block_bytes = 4 * LANES * usize::from(self.quantizer.bits());
+        let (full, rest) = z.as_chunks::<BLOCK>();
+        let (words, last) = bytes.split_at_mut(full.len() * block_bytes);
+        let (mut q, mut dot) = ([0.0; BLOCK], [0.0; PARTIALS]);
+        for (z, words) in full.iter().zip(words.chunks_mut(block_bytes)) {
+            kernels.nearest(z, factor, book, words, &mut q, &mut dot);
         }
-        let dot = self.kernels.dot(z, &q.as_flattened()[..z.len()]);
-        finite(self.quantizer.step(norm / dot))
+        if !rest.is_empty() {
+            let mut words = [0; 4 * LANES * 16];
+            let words = &mut words[..block_bytes];
+            // Zeros behind the last coordinate have code 0; the sum has another order.
+            let spread = partial::spread(rest);
+            kernels.nearest(&spread, factor, book, words, &mut q, &mut [0.0; PARTIALS]);
+            partial::gather_words(words, rest.len().div_ceil(ROWS), last);
+            let mut levels = [0.0; BLOCK];
+            partial::gather(&q, &mut levels[..rest.len()]);
+            add_products(rest, &levels, &mut dot);
+        }
+        finite(self.quantizer.step(norm / total(dot)))
     }
 
     /// Packs the codes of every block of `x`: `codes(block, coordinates, y)` leaves them in the top bits of y.

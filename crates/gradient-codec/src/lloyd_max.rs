@@ -21,12 +21,27 @@ pub(crate) struct Codebook {
     values: Vec<f32>,
     /// `t_1 < t_2 < ...`, then infinity.
     thresholds: Vec<f32>,
-    /// For every cell of width `1 / cells_per_unit`: thresholds at or below half a cell before it.
-    cells: Vec<u32>,
-    cells_per_unit: f32,
+    /// By `a * bins_per_unit`, rounded: for magnitudes a; the last bin is for all above it.
+    bins: Vec<Bin>,
+    bins_per_unit: f32,
+    /// [`Bin::below`] up to [`BYTE_BINS`] bins, where they are no more.
+    bytes: [u8; BYTE_BINS],
     /// `E(Q(x) - x)^2`, x ~ N(0, 1).
     distortion: f64,
 }
+
+/// Where a magnitude is looked for: a bin is narrower than the distance of neighbouring thresholds.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Bin {
+    /// The one threshold that may lie in the bin, or the next above it.
+    pub threshold: f32,
+    /// How many thresholds are below that one.
+    pub below: u32,
+}
+
+/// Bins of which [`Codebook::bytes`] has a byte each.
+pub(crate) const BYTE_BINS: usize = 128;
 
 /// The codebook of `bits` in 1..=16, made when first asked for.
 pub(crate) fn codebook(bits: u8) -> &'static Codebook {
@@ -41,20 +56,30 @@ impl Codebook {
         let levels = levels(magnitudes);
         let rounded: Vec<f32> = levels.iter().map(|y| *y as f32).collect();
         let mut thresholds: Vec<f32> = middles(&levels).map(|t| t as f32).collect();
-        // The innermost cells are the narrowest: in two lookup cells there is at most one threshold.
+        // The innermost thresholds are the closest.
         let gap = match thresholds[..] {
             [a, b, ..] => b - a,
             _ => 1.0,
         };
-        let cells_per_unit = 2.0 / gap;
+        // A bin reaches half its width to both sides, and a little more: products are rounded.
+        let (bins_per_unit, reach) = (1.0625 / gap, 0.5 + 1.0 / 64.0);
         let last = thresholds.last().copied().unwrap_or(0.0);
-        let cells = (last * cells_per_unit) as usize + 2;
-        let below = |cell: usize| {
-            let start = (cell as f32 - 0.5) / cells_per_unit;
-            thresholds.partition_point(|t| *t <= start) as u32
-        };
-        let cells = (0..cells).map(below).collect();
+        let bins = (f64::from(last * bins_per_unit) + reach).ceil() as usize + 1;
         thresholds.push(f32::INFINITY);
+        let bins: Vec<Bin> = (0..bins)
+            .map(|bin| {
+                let start = (bin as f64 - reach) / f64::from(bins_per_unit);
+                let below = thresholds.partition_point(|t| f64::from(*t) <= start);
+                Bin {
+                    threshold: thresholds[below],
+                    below: below as u32,
+                }
+            })
+            .collect();
+        let mut bytes = [0; BYTE_BINS];
+        for (byte, bin) in bytes.iter_mut().zip(&bins) {
+            *byte = bin.below as u8;
+        }
         Self {
             bits,
             values: rounded
@@ -64,8 +89,9 @@ impl Codebook {
                 .chain(rounded.iter().copied())
                 .collect(),
             thresholds,
-            cells,
-            cells_per_unit,
+            bins,
+            bins_per_unit,
+            bytes,
             distortion: distortion(bits, &levels),
         }
     }
@@ -95,24 +121,34 @@ impl Codebook {
         &self.thresholds
     }
 
-    /// For every cell of width `1 / cells_per_unit` of the magnitudes, thresholds at or below half a cell
-    /// before it: at most one more lies in the cell.
-    pub fn cells(&self) -> &[u32] {
-        &self.cells
+    /// The positive levels, ascending, 2^(b-1) of them.
+    pub fn magnitudes(&self) -> &[f32] {
+        &self.values[self.values.len() / 2..]
     }
 
-    /// See [`Self::cells`].
-    pub fn cells_per_unit(&self) -> f32 {
-        self.cells_per_unit
+    /// By a magnitude times [`Self::bins_per_unit`], rounded either way where that is in doubt; larger ones have
+    /// the last bin.
+    pub fn bins(&self) -> &[Bin] {
+        &self.bins
+    }
+
+    /// See [`Self::bins`].
+    pub fn bins_per_unit(&self) -> f32 {
+        self.bins_per_unit
+    }
+
+    /// [`Bin::below`] of the first [`BYTE_BINS`] bins, modulo 256.
+    pub fn bytes(&self) -> &[u8; BYTE_BINS] {
+        &self.bytes
     }
 
     /// Index of the magnitude nearest to a finite `a >= 0`: how many thresholds are at or below it.
     #[inline(always)]
     pub fn nearest(&self, a: f32) -> u32 {
-        // A saturating conversion: what lies beyond the last cell has its count.
-        let cell = ((a * self.cells_per_unit) as usize).min(self.cells.len() - 1);
-        let at_least = self.cells[cell];
-        at_least + u32::from(a >= self.thresholds[at_least as usize])
+        // A saturating conversion.
+        let bin = (a * self.bins_per_unit + 0.5) as usize;
+        let bin = self.bins[bin.min(self.bins.len() - 1)];
+        bin.below + u32::from(a >= bin.threshold)
     }
 }
 
@@ -294,6 +330,17 @@ mod tests {
             for a in [0.0, 1e-30, 1e-5, 7.3, 1e10, f32::MAX] {
                 check(a);
             }
+            // Where bins meet, rounding may lead to either.
+            for (i, bins) in book.bins().windows(2).enumerate() {
+                let border = (i as f32 + 0.5) / book.bins_per_unit();
+                for bin in bins {
+                    let found = bin.below + u32::from(border >= bin.threshold);
+                    assert_eq!(found, book.nearest(border), "{bits} {border}");
+                }
+            }
+            // Vectors of bytes hold the bins of widths up to 7.
+            assert_eq!(book.bins().len() <= BYTE_BINS, bits <= 7);
+            assert!(bits > 6 || book.bins().len() <= BYTE_BINS / 2);
         }
     }
 

@@ -4,6 +4,13 @@ use crate::lloyd_max::{self, Codebook};
 use crate::rotation::Rotation;
 use serde::{Deserialize, Serialize};
 
+mod error;
+mod levels;
+
+pub use error::QuantizerError;
+pub use levels::FixedPoint;
+pub(crate) use levels::{HEADROOM, SMALLEST_SCALE, unit_variance};
+
 /// What the quantization step is taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -130,60 +137,6 @@ impl MessageId {
         let key = self.rounding_key();
         u64::from(key[1]) << 32 | u64::from(key[0])
     }
-}
-
-/// Settings that no quantizer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QuantizerError {
-    /// The quantizer has no such width.
-    #[error(
-        "quantize to {bits} bits per coordinate: widths are 2..=16 with a zero level, 1..=16 without, \
-         or 32 for f32"
-    )]
-    Bits {
-        /// The width asked for.
-        bits: u8,
-    },
-    /// The bucket size is not a power of two in 512..=8192.
-    #[error("use buckets of {bucket} coordinates: sizes are powers of two from 512 to 8192")]
-    Bucket {
-        /// The size asked for.
-        bucket: u32,
-    },
-    /// The group of a sign quantizer is not 0 or a power of two in 512..=65536.
-    #[error(
-        "take signs in groups of {group} coordinates: sizes are powers of two from 512 to 65536, or 0 \
-         for the whole vector"
-    )]
-    Group {
-        /// The size asked for.
-        group: u32,
-    },
-    /// The scale belongs to another kind of quantizer.
-    #[error(
-        "use scale {scale:?} with these levels: uniform ones have bucket-max, bucket-l2 and global-l2, \
-         mid-rise ones and rotations bucket-max"
-    )]
-    Scale {
-        /// The scale asked for.
-        scale: Scale,
-    },
-    /// The preset has no such width.
-    #[error("compress to {bits} bits per coordinate with {preset}, which has no such width")]
-    Width {
-        /// The width asked for.
-        bits: u8,
-        /// The preset's name.
-        preset: &'static str,
-    },
-    /// A sparsifier cannot keep that many coordinates.
-    #[error("keep {entries} of {n} coordinates: at least 1, at most all and at most 4294967295")]
-    Entries {
-        /// Coordinates to keep.
-        entries: u64,
-        /// Coordinates of the vector.
-        n: usize,
-    },
 }
 
 /// A quantizer: every coordinate becomes a code of exactly `bits` bits, whose value is a small
@@ -432,18 +385,6 @@ impl Quantizer {
         )
     }
 
-    /// The outermost level in steps: `s = 2^(bits-1) - 1`, `(2^bits - 1) / 2` for mid-rise levels, the
-    /// largest Lloyd-Max level (of a standard normal law), 1 for signs. Meaningless (0) for f32.
-    pub fn outermost(&self) -> f32 {
-        match self.coding {
-            Coding::F32 => 0.0,
-            Coding::Uniform => ((1u32 << (self.bits - 1)) - 1) as f32,
-            Coding::MidRise => ((1u32 << self.bits) - 1) as f32 / 2.0,
-            Coding::LloydMax => self.codebook().outermost(),
-            Coding::Sign | Coding::StochasticSign => 1.0,
-        }
-    }
-
     /// What a code of Lloyd-Max levels stands for, by `code + 2^(bits-1)` and without the step, and the
     /// thresholds between the positive ones, ascending; `None` for other kinds.
     pub fn normal_levels(&self) -> Option<(&'static [f32], &'static [f32])> {
@@ -461,79 +402,6 @@ impl Quantizer {
     pub(crate) fn reserves_a_code(&self) -> bool {
         self.coding == Coding::Uniform
     }
-
-    /// The step of what shares the scale `scale` (max, norm or mean; for Lloyd-Max levels the step
-    /// itself); 0 sends zeros, infinite where the outermost level would overflow f32.
-    pub fn step(&self, scale: f64) -> f32 {
-        let narrow = scale as f32;
-        let outermost = self.outermost();
-        let step = match (self.coding, self.scale) {
-            (Coding::F32, _) => return 0.0,
-            (Coding::Sign, _) => return narrow,
-            (Coding::Uniform, Scale::GlobalL2) if scale < SMALLEST_NORM => return 0.0,
-            (Coding::Uniform, Scale::GlobalL2) => (scale / f64::from(outermost)) as f32,
-            _ if narrow < SMALLEST_SCALE => return 0.0,
-            (Coding::Uniform | Coding::MidRise, _) => narrow / outermost * HEADROOM,
-            (Coding::LloydMax | Coding::StochasticSign, _) => narrow,
-        };
-        if (step * outermost).is_finite() {
-            step
-        } else {
-            f32::INFINITY
-        }
-    }
-
-    /// The levels in fixed point for a step; for stochastic signs mid-rise levels `+-step` of 1 bit.
-    pub fn fixed_point(&self, step: f32) -> FixedPoint {
-        let (bits, middle) = (u32::from(self.bits), 1u64 << (31 - self.bits % 32));
-        // Half units, so that both kinds of levels are whole numbers of them.
-        let (half_units, offset) = match self.coding {
-            Coding::Uniform => (2.0 * self.outermost(), 0),
-            Coding::MidRise => (2.0 * self.outermost(), middle),
-            Coding::StochasticSign => (1.0, middle),
-            Coding::F32 | Coding::LloydMax | Coding::Sign => (0.0, 0),
-        };
-        let limit = half_units * middle as f32;
-        let unit = match self.coding {
-            Coding::StochasticSign => middle,
-            _ => 2 * middle,
-        };
-        FixedPoint {
-            factor: if step == 0.0 { 0.0 } else { unit as f32 / step },
-            limit,
-            bits,
-            offset: (offset as u32).wrapping_neg(),
-        }
-    }
-}
-
-/// Equidistant levels with `2^(32-bits)` units to a level, so that codes are the top bits of 32-bit
-/// words.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FixedPoint {
-    /// A coordinate times this is its level in units, `2^(32-bits) / step`; 0 for step 0. Stochastic
-    /// signs, whose levels are two steps apart, have `2^30 / step`.
-    pub factor: f32,
-    /// The outermost level in units, exact in f32.
-    pub limit: f32,
-    /// Bits of a code.
-    pub bits: u32,
-    /// What is added to a level in units, wrapping: 0, or minus half a level where there is no zero
-    /// level.
-    pub offset: u32,
-}
-
-/// What brings `n` coordinates with the squared norm `norm` to variance 1; 0 where they are to be sent
-/// as zeros, `None` where the norm is not finite.
-pub(crate) fn unit_variance(norm: f64, n: usize) -> Option<f32> {
-    let deviation = (norm / n.max(1) as f64).sqrt();
-    if !deviation.is_finite() {
-        None
-    } else if (deviation as f32) < SMALLEST_SCALE {
-        Some(0.0)
-    } else {
-        Some((1.0 / deviation) as f32)
-    }
 }
 
 fn checked_bucket(bucket: u32) -> Result<u32, QuantizerError> {
@@ -546,126 +414,6 @@ fn checked_bucket(bucket: u32) -> Result<u32, QuantizerError> {
 
 /// Coordinates of the largest bucket.
 pub(crate) const LARGEST_BUCKET: usize = 8192;
-/// Below this a global norm sends zeros (the convention of the authors' runs).
-const SMALLEST_NORM: f64 = 1e-8;
-/// Below this any other scale sends zeros: 2^(32-bits) / step stays finite above it.
-pub(crate) const SMALLEST_SCALE: f32 = f32::from_bits((127 - 90) << 23);
-/// Head-room of bucketed steps, 1 + 2^-21.
-pub(crate) const HEADROOM: f32 = 1.0 + 1.0 / (1 << 21) as f32;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn invalid_settings_are_refused() {
-        let g = Generator::Philox;
-        for bits in [0, 1, 17, 31, 33, 255] {
-            assert_eq!(
-                Quantizer::new(Scale::GlobalL2, 0, bits, g),
-                Err(QuantizerError::Bits { bits })
-            );
-        }
-        for bucket in [0, 256, 513, 16384, u32::MAX] {
-            assert_eq!(
-                Quantizer::new(Scale::BucketMax, bucket, 4, g),
-                Err(QuantizerError::Bucket { bucket })
-            );
-        }
-    }
-
-    #[test]
-    fn signs_have_one_level_of_one_bit() {
-        for group in [1, 511, 513, 131_072] {
-            assert_eq!(Quantizer::sign(group), Err(QuantizerError::Group { group }));
-        }
-        let whole = Quantizer::sign(0).unwrap();
-        assert_eq!(
-            (whole.bits(), whole.outermost(), whole.bucket()),
-            (1, 1.0, None)
-        );
-        assert_eq!(whole.with_generator(Generator::Philox), whole);
-        assert_eq!(Quantizer::sign(65536).unwrap().bucket(), Some(65536));
-        let one_bit = Quantizer::one_bit(OneBitScale::Max, Generator::Ars);
-        let levels = one_bit.fixed_point(0.5);
-        assert_eq!(
-            (levels.factor * 0.5, levels.limit),
-            ((1u32 << 30) as f32, (1u32 << 30) as f32)
-        );
-        assert!(one_bit.step(f64::from(f32::MAX) * 2.0).is_infinite());
-        for scale in [Scale::GlobalMax, Scale::BucketMean, Scale::GlobalMean] {
-            let error = Quantizer::new(scale, 512, 4, Generator::Ars);
-            assert_eq!(error, Err(QuantizerError::Scale { scale }));
-        }
-    }
-
-    /// Uniform and mid-rise quantizers of every width.
-    fn bucketed() -> impl Iterator<Item = Quantizer> {
-        let uniform = (2..=16).map(|b| Quantizer::new(Scale::BucketMax, 512, b, Generator::Ars));
-        let mid_rise = (1..=16).map(|b| Quantizer::mid_rise(512, b, Generator::Ars));
-        uniform.chain(mid_rise).map(Result::unwrap)
-    }
-
-    #[test]
-    fn rotations_belong_to_bucket_maxima() {
-        for quantizer in bucketed() {
-            let rotated = quantizer.rotated(Sharing::Round).unwrap();
-            assert_eq!(rotated.sharing(), Some(Sharing::Round));
-        }
-        assert_eq!(
-            Quantizer::f32().rotated(Sharing::Round),
-            Ok(Quantizer::f32())
-        );
-        let l2 = Quantizer::new(Scale::BucketL2, 512, 4, Generator::Ars).unwrap();
-        let scale = Scale::BucketL2;
-        assert_eq!(
-            l2.rotated(Sharing::Round),
-            Err(QuantizerError::Scale { scale })
-        );
-        for bits in [0, 17, 31] {
-            let error = Err(QuantizerError::Bits { bits });
-            assert_eq!(Quantizer::eden(512, bits, Sharing::Round), error);
-        }
-        let id = |seed, iteration, worker| MessageId {
-            seed,
-            iteration,
-            worker,
-        };
-        let key = |id: MessageId| id.rotation_key(Sharing::Round);
-        assert_eq!(key(id(1, 2, 3)), key(id(1, 2, 4)));
-        assert_ne!(key(id(1, 2, 3)), key(id(1, 3, 3)));
-        let own = |id: MessageId| id.rotation_key(Sharing::Message);
-        assert_ne!(own(id(1, 2, 3)), own(id(1, 2, 4)));
-        assert_ne!(own(id(1, 2, 0)), key(id(1, 2, 0)));
-    }
-
-    #[test]
-    fn headroom_keeps_the_largest_coordinate_inside() {
-        // Every exponent, awkward mantissas: |x| k must round strictly below the outermost level.
-        for quantizer in bucketed() {
-            for exponent in 40..250u32 {
-                for mantissa in [0, 1, 2, 3, 0x2a_aaab, 0x55_5555, 0x7f_fffe, 0x7f_ffff] {
-                    let scale = f32::from_bits(exponent << 23 | mantissa);
-                    let levels = quantizer.fixed_point(quantizer.step(f64::from(scale)));
-                    let level = scale * levels.factor;
-                    assert!(level < levels.limit, "{quantizer:?} {scale:e}");
-                    assert!(level > 0.999_99 * levels.limit);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn steps_never_overflow_silently() {
-        for quantizer in bucketed() {
-            let step = |scale: f32| quantizer.step(f64::from(scale));
-            assert_eq!(step(f32::MAX), f32::INFINITY);
-            assert!(step(f32::MAX / 4.0).is_finite());
-            assert_eq!(step(1e-28), 0.0);
-            let small = step(SMALLEST_SCALE);
-            assert!(small > 0.0 && quantizer.fixed_point(small).factor.is_finite());
-        }
-        let global = Quantizer::new(Scale::GlobalL2, 0, 4, Generator::Ars).unwrap();
-        assert_eq!(global.step(f64::MAX), f32::INFINITY);
-    }
-}
+mod tests;

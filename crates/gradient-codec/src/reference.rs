@@ -142,13 +142,8 @@ pub fn rotate_back(rotation: &Rotation, z: &[f32]) -> Vec<f32> {
 /// the bucket's root mean square; ties go to the larger magnitude.
 pub fn nearest_code(quantizer: &Quantizer, factor: f32, z: f32) -> i32 {
     let level = z * factor;
-    let below = |t: &&f32| **t <= level.abs();
-    let index = quantizer
-        .codebook()
-        .thresholds()
-        .iter()
-        .filter(below)
-        .count() as i32;
+    let thresholds = quantizer.codebook().thresholds();
+    let index = thresholds.partition_point(|t| *t <= level.abs()) as i32;
     if level < 0.0 { !index } else { index }
 }
 
@@ -180,9 +175,9 @@ pub fn steps(quantizer: &Quantizer, x: &[f32]) -> Result<Vec<f32>, EncodeError> 
             Scale::GlobalMean => by_segment(sum_abs) / x.len() as f64,
             Scale::BucketUnbiased if factor(x) == 0.0 => 0.0,
             Scale::BucketUnbiased => {
-                let mut partial = [0f64; 32];
+                let (factor, mut partial) = (factor(x), [0f64; 32]);
                 for (i, z) in x.iter().enumerate() {
-                    let q = value(quantizer, nearest_code(quantizer, factor(x), *z));
+                    let q = value(quantizer, nearest_code(quantizer, factor, *z));
                     partial[i % 32] += f64::from(*z) * f64::from(q);
                 }
                 sum_squares(x) / pairwise(partial)

@@ -17,8 +17,8 @@
 //! coordinates dominate a block: for three of them in 4096 most of its error at 4 bits is bias, and
 //! nothing with two rounds (`docs/rotation.md`).
 
-use crate::kernels::Kernels;
-use crate::layout::{BLOCK, SEGMENT};
+use crate::kernels::{Kernels, Signs};
+use crate::layout::{BLOCK, LANES, SEGMENT};
 use crate::quantizer::Generator;
 use crate::random::Keys;
 use rayon::prelude::*;
@@ -95,13 +95,12 @@ impl Rotation {
     }
 }
 
-/// Rotates block after block, keeping the signs of the last stripe.
+/// Rotates block after block.
 pub(crate) struct Rotor {
     kernels: &'static Kernels,
     rotation: Rotation,
-    /// Stripe and window that `signs` are of.
-    drawn: Option<(usize, u32)>,
-    signs: [u32; BLOCK],
+    /// The last stripe of each window and its signs.
+    drawn: Vec<(Option<usize>, [Signs; 32])>,
 }
 
 impl Rotor {
@@ -109,13 +108,20 @@ impl Rotor {
         Self {
             kernels,
             rotation,
-            drawn: None,
-            signs: [0; BLOCK],
+            drawn: vec![(None, [[0; LANES]; 32]); rotation.rounds as usize],
         }
     }
 
     /// Rotates the block of the vector that starts at coordinate `start`, a multiple of the block size.
     pub fn apply(&mut self, start: usize, x: &mut [f32]) {
+        let transforms = self.kernels.transforms();
+        if is_whole(x.len()) {
+            for window in 0..self.rotation.rounds {
+                let signs = self.signs(window, start, x.len());
+                transforms.transform(Some(signs), x, None, false);
+            }
+            return;
+        }
         for (window, (from, to)) in self.rotation.windows(x.len()).enumerate() {
             let x = &mut x[from..to];
             self.flip(start + from, window, x);
@@ -125,27 +131,29 @@ impl Rotor {
 
     /// [`Self::apply`] from `x` to `z`, of the same length.
     pub fn apply_to(&mut self, start: usize, x: &[f32], z: &mut [f32]) {
-        let whole = x.len().is_power_of_two() && start.is_multiple_of(BLOCK);
-        if whole && let Some(fused) = self.kernels.fused() {
-            self.draw(start / STRIPE, 0);
-            let words = &self.signs.as_chunks().0[start / BLOCK % 32..];
-            if let Some(words) = words.get(..x.len() / BLOCK)
-                && fused.rotate(words, x, z)
-            {
-                for (window, (from, to)) in self.rotation.windows(x.len()).enumerate().skip(1) {
-                    let z = &mut z[from..to];
-                    self.flip(start + from, window, z);
-                    self.kernels.hadamard(z);
-                }
-                return;
-            }
+        if !is_whole(x.len()) {
+            z.copy_from_slice(x);
+            return self.apply(start, z);
         }
-        z.copy_from_slice(x);
-        self.apply(start, z);
+        let transforms = self.kernels.transforms();
+        transforms.rotate(self.signs(0, start, x.len()), x, z);
+        for window in 1..self.rotation.rounds {
+            let signs = self.signs(window, start, x.len());
+            transforms.transform(Some(signs), z, None, false);
+        }
     }
 
-    /// The inverse of [`Self::apply`].
+    /// The inverse of [`Self::apply`]; the next block in memory is asked for.
     pub fn invert(&mut self, start: usize, z: &mut [f32]) {
+        let transforms = self.kernels.transforms();
+        if is_whole(z.len()) {
+            for window in (0..self.rotation.rounds).rev() {
+                let walks = window + 1 == self.rotation.rounds;
+                let signs = self.signs(window, start, z.len());
+                transforms.transform(None, z, Some(signs), walks);
+            }
+            return;
+        }
         for (window, (from, to)) in self.rotation.windows(z.len()).enumerate().rev() {
             let z = &mut z[from..to];
             self.kernels.hadamard(z);
@@ -153,36 +161,64 @@ impl Rotor {
         }
     }
 
-    /// [`Self::invert`] of all blocks from coordinate `start` on.
-    pub fn invert_all(&mut self, start: usize, z: &mut [f32]) {
+    /// Adds the inverse rotations of all blocks from coordinate `start` on to `sum`, and leaves no meaning in `z`.
+    /// `walks`: asks for what follows `sum` in memory.
+    pub fn add_inverse(&mut self, start: usize, z: &mut [f32], sum: &mut [f32], walks: bool) {
+        let transforms = self.kernels.transforms();
         let block = self.rotation.block();
-        for (i, z) in z.chunks_mut(block).enumerate() {
-            self.invert(start + i * block, z);
+        let blocks = z.chunks_mut(block).zip(sum.chunks_mut(block));
+        for (i, (z, sum)) in blocks.enumerate() {
+            let start = start + i * block;
+            if is_whole(z.len()) {
+                for window in (1..self.rotation.rounds).rev() {
+                    let signs = self.signs(window, start, z.len());
+                    transforms.transform(None, z, Some(signs), false);
+                }
+                transforms.add(z, self.signs(0, start, z.len()), sum, walks);
+            } else {
+                self.invert(start, z);
+                for (sum, v) in sum.iter_mut().zip(z) {
+                    *sum += *v;
+                }
+            }
         }
     }
 
     /// Multiplies coordinates `start..` of the vector by their signs.
     fn flip(&mut self, start: usize, window: usize, x: &mut [f32]) {
+        let kernels = self.kernels;
         let (mut at, mut x) = (start, x);
         while !x.is_empty() {
             let len = x.len().min(BLOCK - at % BLOCK);
             let (now, later) = x.split_at_mut(len);
-            self.draw(at / STRIPE, window as u32);
-            let words = &self.signs.as_chunks().0[at / BLOCK % 32];
-            self.kernels.flip(words, at % BLOCK, now);
+            let signs = self.signs(window as u32, at - at % BLOCK, BLOCK);
+            kernels.flip(&signs[0], at % BLOCK, now);
             (at, x) = (at + len, later);
         }
     }
 
-    fn draw(&mut self, stripe: usize, window: u32) {
-        if self.drawn != Some((stripe, window)) {
-            let keys = Keys::new(sign_key(self.rotation.key, window));
-            let signs = &mut self.signs;
-            self.kernels
-                .fill(Generator::Philox, &keys, stripe as u64, signs);
-            self.drawn = Some((stripe, window));
+    /// The signs of coordinates `start..start + len` in a window, whole blocks of 512 within a stripe.
+    fn signs(&mut self, window: u32, start: usize, len: usize) -> &[Signs] {
+        let slot = window as usize;
+        if slot >= self.drawn.len() {
+            self.drawn.resize(slot + 1, (None, [[0; LANES]; 32]));
         }
+        let (drawn, signs) = &mut self.drawn[slot];
+        let stripe = start / STRIPE;
+        if *drawn != Some(stripe) {
+            let keys = Keys::new(sign_key(self.rotation.key, window));
+            let words = signs.as_flattened_mut().as_chunks_mut::<BLOCK>().0;
+            self.kernels
+                .fill(Generator::Philox, &keys, stripe as u64, &mut words[0]);
+            *drawn = Some(stripe);
+        }
+        &signs[start % STRIPE / BLOCK..][..len / BLOCK]
     }
+}
+
+/// Whether a block's windows are all of it, and long enough for [`crate::kernels::Transforms`].
+fn is_whole(len: usize) -> bool {
+    len.is_power_of_two() && len >= BLOCK
 }
 
 /// The Philox key of the signs of a window: [`crate::random::bits`] of stripe, row and lane.
@@ -256,7 +292,7 @@ mod tests {
         let mut rotor = Rotor::new(Kernels::best(), Rotation::new(1, 512, 1));
         let mut signs = |start, window, rotation| {
             rotor.rotation = Rotation::new(rotation, 512, 1);
-            rotor.drawn = None;
+            rotor.drawn.clear();
             let mut x = vec![1.0f32; 512];
             rotor.flip(start, window, &mut x);
             x

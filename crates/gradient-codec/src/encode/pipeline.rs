@@ -26,11 +26,14 @@ impl Quantize {
     /// The fused loop, where this CPU has one for this quantizer.
     pub(super) fn fused(&self, body_bytes: usize) -> Option<Pipeline<'_>> {
         let quantizer = &self.quantizer;
-        let equidistant = matches!(
-            quantizer.coding(),
-            Coding::Uniform | Coding::MidRise | Coding::StochasticSign
-        );
-        if !equidistant || quantizer.generator() != Generator::Ars {
+        let is_fused = match quantizer.coding() {
+            Coding::Uniform | Coding::MidRise | Coding::StochasticSign => {
+                quantizer.generator() == Generator::Ars
+            }
+            Coding::LloydMax => true,
+            Coding::Sign | Coding::F32 => false,
+        };
+        if !is_fused {
             return None;
         }
         let statistic = match quantizer.scale() {
@@ -70,7 +73,7 @@ impl Pipeline<'_> {
         let mut ahead = Ahead::ZERO;
         if rotor.is_none() {
             let first = &x[..x.len().min(bucket)];
-            self.fused.gather(self.statistic, first, &mut ahead);
+            self.fused.gather(self.statistic, true, first, &mut ahead);
         }
         let mut write = |start: usize, x: &[f32], bytes: &mut [u8]| match &mut rotor {
             None => self.segment(start, x, &mut ahead, bytes),
@@ -149,7 +152,7 @@ impl Pipeline<'_> {
         z: &mut [f32],
         bytes: &mut [u8],
     ) -> Result<(), EncodeError> {
-        let (kernels, quantizer) = (self.quantize.kernels, &self.quantize.quantizer);
+        let quantizer = &self.quantize.quantizer;
         let segment = Segment::new(quantizer, x.len().min(SEGMENT));
         let (step_bytes, block_bytes) = bytes.split_at_mut(segment.step_bytes);
         step_bytes[4 * segment.steps..].fill(0);
@@ -160,28 +163,47 @@ impl Pipeline<'_> {
             let (x, later) = x.split_at(bucket.min(x.len()));
             let z = &mut z[..x.len()];
             rotor.apply_to(at, x, z);
-            let step = step_of_bucket(kernels, quantizer, z).ok_or_else(|| unusable(x, at))?;
+            let step = match quantizer.coding() {
+                Coding::LloydMax => self.quantize.nearest_levels(z, codes),
+                _ => self.rounded_bucket(at, z, later, codes),
+            };
+            let step = step.ok_or_else(|| unusable(x, at))?;
             let sent = (step * self.quantize.shrinkage).to_le_bytes();
             step_bytes[4 * j..][..4].copy_from_slice(&sent);
-            if step == 0.0 {
-                codes.fill(0);
-                continue;
-            }
-            let (full, rest) = z.split_at(z.len() - z.len() % BLOCK);
-            let (codes, last) = codes.split_at_mut(full.len() / BLOCK * segment.block_bytes());
-            // The loop prefetches behind the slice whose statistic it would take.
-            let later = later.get(..full.len()).unwrap_or(full);
-            let run = self.run(step, at);
-            let mut unused = Ahead::ZERO;
-            let ahead = (later, &mut unused);
-            self.fused
-                .encode(quantizer.bits(), Statistic::None, &run, full, ahead, codes);
-            if !rest.is_empty() {
-                self.quantize
-                    .stochastic_blocks(at + full.len(), step, rest, last);
-            }
         }
         Ok(())
+    }
+
+    /// Writes the codes of the rotated bucket `z` from coordinate `start` on, stochastically rounded; returns its
+    /// step, or `None` for what cannot be sent. `later` is what comes next.
+    fn rounded_bucket(
+        &self,
+        start: usize,
+        z: &[f32],
+        later: &[f32],
+        codes: &mut [u8],
+    ) -> Option<f32> {
+        let quantizer = &self.quantize.quantizer;
+        let step = step_of_bucket(self.quantize.kernels, quantizer, z)?;
+        if step == 0.0 {
+            codes.fill(0);
+            return Some(step);
+        }
+        let (full, rest) = z.split_at(z.len() - z.len() % BLOCK);
+        let block_bytes = Segment::new(quantizer, BLOCK).block_bytes();
+        let (codes, last) = codes.split_at_mut(full.len() / BLOCK * block_bytes);
+        // The loop prefetches behind the slice whose statistic it would take.
+        let later = later.get(..full.len()).unwrap_or(full);
+        let run = self.run(step, start);
+        let mut unused = Ahead::ZERO;
+        let ahead = (later, &mut unused);
+        self.fused
+            .encode(quantizer.bits(), Statistic::None, &run, full, ahead, codes);
+        if !rest.is_empty() {
+            self.quantize
+                .stochastic_blocks(start + full.len(), step, rest, last);
+        }
+        Some(step)
     }
 
     /// Blocks from coordinate `start` on with one step.
@@ -209,7 +231,7 @@ impl Pipeline<'_> {
     ) {
         if step == 0.0 {
             codes.fill(0);
-            return self.fused.gather(self.statistic, next, ahead);
+            return self.fused.gather(self.statistic, true, next, ahead);
         }
         let quantizer = &self.quantize.quantizer;
         let block_bytes = codes.len() / (x.len() / BLOCK).max(1);

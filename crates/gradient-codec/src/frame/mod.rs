@@ -351,10 +351,7 @@ impl<'a> Sum<'a> {
                     self.rotated.resize(acc.len(), 0.0);
                     let values = &mut self.rotated;
                     blocks.accumulate_tile(kernels, *weight, tile.clone(), false, values);
-                    rotor.invert_all(start, values);
-                    for (acc, v) in acc.iter_mut().zip(values) {
-                        *acc += *v;
-                    }
+                    rotor.add_inverse(start, values, acc, i == 0);
                 }
                 (Body::Entries(entries), _) => {
                     entries.accumulate(&self.indices[i], *weight, tile.clone(), acc);

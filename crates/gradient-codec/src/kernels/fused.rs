@@ -1,10 +1,8 @@
 //! The interface of the hand-written loops. Encoding: codes of one run of blocks, and beside them the
 //! statistic from which the next bucket's scale is taken. Decoding: runs of blocks with their steps.
 
-use super::Nearest;
 use super::generic::{self, PARTIALS};
-use crate::layout::{BLOCK, LANES};
-use crate::lloyd_max::Codebook;
+use crate::layout::BLOCK;
 use crate::random::Keys;
 
 /// What a run of blocks is quantized with; random bits are ARS.
@@ -125,41 +123,18 @@ type Accumulate = unsafe fn(&Codes<'_>, f32, &mut [f32]);
 /// The hand-written loops of one instruction set; encoders by [`Statistic`] and width - 1.
 pub(crate) struct Fused {
     encode: [[Encode; 16]; 3],
-    gather: [unsafe fn(&[f32], &mut Ahead); 3],
+    // Also by whether it walks through memory.
+    gather: [[unsafe fn(&[f32], &mut Ahead); 2]; 3],
     stream: unsafe fn(&[u8], &mut [u8]),
     // Levels, whether the accumulator is prefetched, width - 1.
     accumulate: [[[Accumulate; 16]; 2]; 3],
     has_unused: [unsafe fn(&[u8]) -> bool; 16],
-    rotated: Option<Rotated>,
-}
-
-/// Loops for rotated vectors.
-struct Rotated {
-    /// Of at least 512 coordinates.
-    hadamard: unsafe fn(&mut [f32]),
-    rotate: unsafe fn(&[[u32; LANES]], &[f32], &mut [f32]),
-    // Width - 1.
-    nearest: [Nearest; 16],
-    dot: unsafe fn(&[f32], &[f32], &mut [f64; PARTIALS]),
-}
-
-/// `f` for every width 1..=16, with what follows as its other parameters.
-macro_rules! widths {
-    ($f:path $(, $parameter:expr)*) => {{
-        use $f as f;
-        widths!(@ f ($($parameter),*) 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
-    }};
-    (@ $f:ident ($first:expr, $second:expr) $($bits:literal)*) => {
-        [$($f::<$bits, { $first }, { $second }>),*]
-    };
-    (@ $f:ident () $($bits:literal)*) => { [$($f::<$bits>),*] };
-    (@ $f:ident $parameter:tt $($bits:literal)*) => { [$($f::<$bits, { $parameter }>),*] };
 }
 
 /// The loops of a module, whose encoder is named.
 #[cfg(target_arch = "x86_64")]
 macro_rules! loops {
-    ($set:ident :: $encode:ident, $rotated:expr) => {{
+    ($set:ident :: $encode:ident) => {{
         use super::$set::{decode, encode};
         Self {
             encode: [
@@ -168,9 +143,18 @@ macro_rules! loops {
                 widths!(encode::$encode, Statistic::Squares as u8),
             ],
             gather: [
-                encode::gather::<{ Statistic::None as u8 }>,
-                encode::gather::<{ Statistic::Largest as u8 }>,
-                encode::gather::<{ Statistic::Squares as u8 }>,
+                [
+                    encode::gather::<{ Statistic::None as u8 }, false>,
+                    encode::gather::<{ Statistic::None as u8 }, true>,
+                ],
+                [
+                    encode::gather::<{ Statistic::Largest as u8 }, false>,
+                    encode::gather::<{ Statistic::Largest as u8 }, true>,
+                ],
+                [
+                    encode::gather::<{ Statistic::Squares as u8 }, false>,
+                    encode::gather::<{ Statistic::Squares as u8 }, true>,
+                ],
             ],
             stream: super::x86::stream,
             accumulate: [
@@ -188,7 +172,6 @@ macro_rules! loops {
                 ],
             ],
             has_unused: widths!(decode::has_unused),
-            rotated: $rotated,
         }
     }};
 }
@@ -196,19 +179,11 @@ macro_rules! loops {
 #[cfg(target_arch = "x86_64")]
 impl Fused {
     /// Needs AVX-512 with VBMI2 and VAES.
-    pub const AVX512: Self = loops!(
-        avx512::encode,
-        Some(Rotated {
-            hadamard: super::avx512::hadamard::hadamard,
-            rotate: super::avx512::hadamard::rotate,
-            nearest: widths!(super::avx512::nearest::nearest),
-            dot: super::avx512::nearest::dot,
-        })
-    );
+    pub const AVX512: Self = loops!(avx512::encode);
     /// Needs AVX2, FMA, BMI2 and AES.
-    pub const AVX2: Self = loops!(avx2::encode_aes, None);
+    pub const AVX2: Self = loops!(avx2::encode_aes);
     /// Needs VAES as well.
-    pub const AVX2_VAES: Self = loops!(avx2::encode_vaes, None);
+    pub const AVX2_VAES: Self = loops!(avx2::encode_vaes);
 }
 
 impl Fused {
@@ -228,11 +203,12 @@ impl Fused {
         unsafe { encode(run, x, ahead.0, ahead.1, out) }
     }
 
-    /// Adds coordinates that begin at a multiple of 32 from the bucket's start.
-    pub fn gather(&self, statistic: Statistic, x: &[f32], to: &mut Ahead) {
+    /// Adds coordinates that begin at a multiple of 32 from the bucket's start; `walks`: asks for what follows in
+    /// memory.
+    pub fn gather(&self, statistic: Statistic, walks: bool, x: &[f32], to: &mut Ahead) {
         let (full, rest) = x.split_at(x.len() - x.len() % BLOCK);
         // SAFETY: as in `encode`.
-        unsafe { (self.gather[statistic as usize])(full, to) };
+        unsafe { (self.gather[statistic as usize][usize::from(walks)])(full, to) };
         to.add(statistic, rest);
     }
 
@@ -261,60 +237,5 @@ impl Fused {
     pub fn has_unused(&self, bits: u8, blocks: &[u8]) -> bool {
         // SAFETY: as in `encode`.
         unsafe { (self.has_unused[usize::from(bits) - 1])(blocks) }
-    }
-
-    /// As [`generic::hadamard`]; whether it was done.
-    pub fn hadamard(&self, x: &mut [f32]) -> bool {
-        match &self.rotated {
-            Some(rotated) if x.len() >= BLOCK => {
-                // SAFETY: as in `encode`.
-                unsafe { (rotated.hadamard)(x) };
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// `z = H D x`, the transform of a power of two of coordinates with the signs `words`, one row for
-    /// each block of 512; whether it was done.
-    pub fn rotate(&self, words: &[[u32; LANES]], x: &[f32], z: &mut [f32]) -> bool {
-        match &self.rotated {
-            Some(rotated) if x.len() >= BLOCK => {
-                // SAFETY: as in `encode`.
-                unsafe { (rotated.rotate)(words, x, z) };
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// As [`generic::nearest`]; whether it was done.
-    pub fn nearest(
-        &self,
-        x: &[f32; BLOCK],
-        factor: f32,
-        book: &Codebook,
-        y: &mut [u32; BLOCK],
-        q: &mut [f32; BLOCK],
-    ) -> bool {
-        if let Some(rotated) = &self.rotated {
-            let nearest = rotated.nearest[book.bits() as usize - 1];
-            // SAFETY: as in `encode`.
-            unsafe { nearest(x, factor, book, y, q) };
-        }
-        self.rotated.is_some()
-    }
-
-    /// As [`generic::dot`], if it was done.
-    pub fn dot(&self, x: &[f32], q: &[f32]) -> Option<f64> {
-        let rotated = self.rotated.as_ref()?;
-        let whole = x.len() - x.len() % PARTIALS;
-        let mut partial = [0.0; PARTIALS];
-        // SAFETY: as in `encode`.
-        unsafe { (rotated.dot)(&x[..whole], &q[..whole], &mut partial) };
-        for ((sum, x), q) in partial.iter_mut().zip(&x[whole..]).zip(&q[whole..]) {
-            *sum += f64::from(*x) * f64::from(*q);
-        }
-        Some(generic::total(partial))
     }
 }

@@ -2,8 +2,10 @@
 //! the caller enables. Every function is inlined into wrappers that fix that set
 //! ([`super`]); all sets give the same bits: no operation here may be reassociated or fused.
 
+pub mod nearest;
+pub mod rotation;
+
 use crate::layout::{BLOCK, LANES};
-use crate::lloyd_max::Codebook;
 use crate::quantizer::FixedPoint;
 use crate::random::{Keys, ars, philox};
 
@@ -155,108 +157,6 @@ fn round_ties_even<const ROUNDS: bool>(v: f32) -> f32 {
         let shift = 8_388_608f32.copysign(v);
         let rounded = (v + shift) - shift;
         if v.abs() < 8_388_608.0 { rounded } else { v }
-    }
-}
-
-/// Nearest levels of a normal law: the top bits of each `y` are the code of `x * factor`, `q` the level
-/// itself.
-#[inline(always)]
-pub fn nearest(
-    x: &[f32; BLOCK],
-    factor: f32,
-    book: &Codebook,
-    y: &mut [u32; BLOCK],
-    q: &mut [f32; BLOCK],
-) {
-    let shift = 32 - book.bits();
-    let middle = book.values().len() / 2;
-    for ((y, q), &x) in y.iter_mut().zip(q).zip(x) {
-        let level = x * factor;
-        let index = book.nearest(level.abs());
-        // A code and its complement are the two levels of one magnitude.
-        let code = index ^ if level < 0.0 { u32::MAX } else { 0 };
-        *y = code << shift;
-        *q = book.values()[(code.wrapping_add(middle as u32)) as usize % book.values().len()];
-    }
-}
-
-/// Sum of products, in the order of [`sum`].
-#[inline(always)]
-pub fn dot(x: &[f32], q: &[f32]) -> f64 {
-    let mut partial = [0f64; PARTIALS];
-    for (x, q) in x.chunks(PARTIALS).zip(q.chunks(PARTIALS)) {
-        for ((sum, x), q) in partial.iter_mut().zip(x).zip(q) {
-            *sum += f64::from(*x) * f64::from(*q);
-        }
-    }
-    total(partial)
-}
-
-/// Multiplies coordinates `first..` of a block by -1 where their sign bit is set: coordinate i has bit
-/// `31 - i / 16` of word `i % 16`.
-#[inline(always)]
-pub fn flip(words: &[u32; LANES], first: usize, x: &mut [f32]) {
-    let sign = |i: usize| words[i % LANES] << (i / LANES) & 1 << 31;
-    if first.is_multiple_of(LANES) {
-        for (row, x) in x.chunks_mut(LANES).enumerate() {
-            let row = first / LANES + row;
-            for (x, word) in x.iter_mut().zip(words) {
-                *x = f32::from_bits(x.to_bits() ^ (word << row & 1 << 31));
-            }
-        }
-    } else {
-        for (i, x) in x.iter_mut().enumerate() {
-            *x = f32::from_bits(x.to_bits() ^ sign(first + i));
-        }
-    }
-}
-
-/// The Hadamard transform of a power of two of coordinates times `fl(1/sqrt(P))`, in the order of
-/// stages of [`crate::rotation`].
-#[inline(always)]
-pub fn hadamard(x: &mut [f32]) {
-    let scale = (1.0 / (x.len() as f64).sqrt()) as f32;
-    let (rows, rest) = x.as_chunks_mut::<LANES>();
-    if rest.is_empty() {
-        for row in rows {
-            butterflies::<1>(row);
-            butterflies::<2>(row);
-            butterflies::<4>(row);
-            butterflies::<8>(row);
-        }
-        stages(x, LANES);
-    } else {
-        stages(x, 1);
-    }
-    for x in x {
-        *x *= scale;
-    }
-}
-
-/// One stage within a row.
-#[inline(always)]
-fn butterflies<const H: usize>(row: &mut [f32; LANES]) {
-    let old = *row;
-    for i in 0..LANES {
-        row[i] = if i & H == 0 {
-            old[i] + old[i ^ H]
-        } else {
-            old[i ^ H] - old[i]
-        };
-    }
-}
-
-/// The stages from `h` on.
-#[inline(always)]
-fn stages(x: &mut [f32], mut h: usize) {
-    while h < x.len() {
-        for pair in x.chunks_exact_mut(2 * h) {
-            let (a, b) = pair.split_at_mut(h);
-            for (a, b) in a.iter_mut().zip(b) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
-        }
-        h *= 2;
     }
 }
 

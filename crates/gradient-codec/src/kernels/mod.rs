@@ -13,6 +13,23 @@ macro_rules! for_each_row {
     (@ $r:ident $body:block $($i:literal)*) => { $({ const $r: usize = $i; $body })* };
 }
 
+/// `f` for every width 1..=16, with what follows as its other parameters.
+macro_rules! widths {
+    ($f:path $(, $parameter:expr)*) => {{
+        use $f as f;
+        widths!(@ f ($($parameter),*) 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    }};
+    (@ $f:ident ($first:expr, $second:expr) $($bits:literal)*) => {
+        [$($f::<$bits, { $first }, { $second }>),*]
+    };
+    (@ $f:ident () $($bits:literal)*) => { [$($f::<$bits>),*] };
+    (@ $f:ident $parameter:tt $($bits:literal)*) => { [$($f::<$bits, { $parameter }>),*] };
+}
+
+// First: its macro is for the modules below.
+#[cfg_attr(target_arch = "x86_64", macro_use)]
+mod transforms;
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -23,8 +40,11 @@ mod generic;
 mod x86;
 
 pub(crate) use fused::{Ahead, Codes, Fused, Levels, Run, Statistic};
+pub(crate) use generic::nearest::add_products;
+pub(crate) use generic::{PARTIALS, total};
+pub(crate) use transforms::{Signs, Transforms};
 
-use crate::layout::{BLOCK, LANES};
+use crate::layout::BLOCK;
 use crate::lloyd_max::Codebook;
 use crate::quantizer::{FixedPoint, Generator};
 use crate::random::Keys;
@@ -32,8 +52,11 @@ use std::sync::OnceLock;
 
 type Fill = unsafe fn(&Keys, u64, &mut [u32; BLOCK]);
 type Quantize = unsafe fn(&[f32; BLOCK], &FixedPoint, &mut [u32; BLOCK]);
-type Nearest = unsafe fn(&[f32; BLOCK], f32, &Codebook, &mut [u32; BLOCK], &mut [f32; BLOCK]);
-type Signs = unsafe fn(&[f32; BLOCK], &mut [u32; BLOCK]);
+/// The levels that are nearest to the products of coordinates with a factor: their codes packed, they
+/// themselves, and the products of coordinates and levels added to the partial sums of [`generic::total`].
+type Nearest =
+    unsafe fn(&[f32; BLOCK], f32, &Codebook, &mut [u8], &mut [f32; BLOCK], &mut [f64; PARTIALS]);
+type SignsOf = unsafe fn(&[f32; BLOCK], &mut [u32; BLOCK]);
 type Pack = unsafe fn(&[u32; BLOCK], &mut [u8]);
 type Accumulate = unsafe fn(&[u8], f32, &mut [f32]);
 type AccumulateTable = unsafe fn(&[u8], f32, &[f32], &mut [f32]);
@@ -47,14 +70,11 @@ pub(crate) struct Kernels {
     sum_squares: unsafe fn(&[f32]) -> f64,
     sum_abs: unsafe fn(&[f32]) -> f64,
     squared_error: unsafe fn(&[f32], &FixedPoint, f32) -> f64,
-    dot: unsafe fn(&[f32], &[f32]) -> f64,
-    hadamard: unsafe fn(&mut [f32]),
-    flip: unsafe fn(&[u32; LANES], usize, &mut [f32]),
+    flip: unsafe fn(&Signs, usize, &mut [f32]),
     fill_philox: Fill,
     fill_ars: Fill,
     quantize: Quantize,
-    signs: Signs,
-    nearest: Nearest,
+    signs: SignsOf,
     // Indexed by width - 1; codes of one bit are signs.
     pack: [Pack; 16],
     accumulate: [Accumulate; 16],
@@ -62,12 +82,15 @@ pub(crate) struct Kernels {
     accumulate_table: [AccumulateTable; 16],
     lowest: [Lowest; 16],
     accumulate_f32: Accumulate,
+    nearest: [Nearest; 16],
+    transforms: Transforms,
     fused: Option<Fused>,
 }
 
 /// Compiles the generic loops under the given attributes and collects them in a table.
 macro_rules! kernels {
-    ($table:ident, $name:literal, $rounds:expr, $fill_philox:path, $fill_ars:path, $fused:expr $(, #[$feature:meta])?) => {
+    ($table:ident, $name:literal, $rounds:expr, $fill_philox:path, $fill_ars:path, $nearest:path,
+     $transforms:expr, $fused:expr $(, #[$feature:meta])?) => {
         static $table: Kernels = {
             use generic as g;
             $(#[$feature])?
@@ -83,17 +106,7 @@ macro_rules! kernels {
                 g::squared_error::<{ $rounds }>(x, levels, step)
             }
             $(#[$feature])?
-            fn dot(x: &[f32], q: &[f32]) -> f64 { g::dot(x, q) }
-            $(#[$feature])?
-            fn hadamard(x: &mut [f32]) { g::hadamard(x); }
-            $(#[$feature])?
-            fn flip(words: &[u32; LANES], first: usize, x: &mut [f32]) { g::flip(words, first, x); }
-            $(#[$feature])?
-            fn nearest(
-                x: &[f32; BLOCK], k: f32, book: &Codebook, y: &mut [u32; BLOCK], q: &mut [f32; BLOCK],
-            ) {
-                g::nearest(x, k, book, y, q);
-            }
+            fn flip(words: &Signs, first: usize, x: &mut [f32]) { g::rotation::flip(words, first, x); }
             $(#[$feature])?
             fn signs(x: &[f32; BLOCK], y: &mut [u32; BLOCK]) { g::signs(x, y); }
             $(#[$feature])?
@@ -135,9 +148,6 @@ macro_rules! kernels {
                 squared_error,
                 quantize,
                 signs,
-                nearest,
-                dot,
-                hadamard,
                 flip,
                 pack: kernels!(@widths pack, pack::<1>),
                 accumulate: kernels!(@widths accumulate, accumulate_signs),
@@ -145,6 +155,8 @@ macro_rules! kernels {
                 accumulate_table: kernels!(@widths accumulate_table, accumulate_table::<1>),
                 lowest: kernels!(@widths lowest, g::lowest_sign),
                 accumulate_f32,
+                nearest: widths!($nearest),
+                transforms: $transforms,
                 fused: $fused,
             }
         };
@@ -163,6 +175,8 @@ kernels!(
     cfg!(target_arch = "aarch64"),
     generic::fill_philox,
     generic::fill_ars,
+    generic::nearest::nearest,
+    generic::rotation::TRANSFORMS,
     None
 );
 #[cfg(target_arch = "x86_64")]
@@ -172,6 +186,12 @@ kernels!(
     true,
     x86::fill_philox_avx2,
     x86::fill_ars_aes,
+    avx2::nearest::nearest,
+    Transforms {
+        rotate: avx2::hadamard::rotate,
+        transform: avx2::hadamard::transform,
+        add: avx2::hadamard::add,
+    },
     Some(Fused::AVX2),
     #[target_feature(enable = "avx2,bmi2,aes")]
 );
@@ -182,6 +202,12 @@ kernels!(
     true,
     x86::fill_philox_avx2,
     x86::fill_ars_aes,
+    avx2::nearest::nearest,
+    Transforms {
+        rotate: avx2::hadamard::rotate,
+        transform: avx2::hadamard::transform,
+        add: avx2::hadamard::add,
+    },
     Some(Fused::AVX2_VAES),
     #[target_feature(enable = "avx2,bmi2,aes")]
 );
@@ -192,6 +218,12 @@ kernels!(
     true,
     x86::fill_philox_avx512,
     x86::fill_ars_vaes,
+    avx512::nearest::nearest,
+    Transforms {
+        rotate: avx512::hadamard::rotate,
+        transform: avx512::hadamard::transform,
+        add: avx512::hadamard::add,
+    },
     Some(Fused::AVX512),
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi2,aes,vaes")]
 );
@@ -211,6 +243,7 @@ impl Kernels {
                 && has!("avx512bw")
                 && has!("avx512dq")
                 && has!("avx512vl")
+                && has!("avx512vbmi")
                 && has!("avx512vbmi2");
             let sets = [(avx512, &AVX512), (vaes, &AVX2_VAES), (avx2, &AVX2)];
             sets.map(|(has, set)| has.then_some(set))
@@ -248,7 +281,7 @@ impl Kernels {
         {
             // More than a bucket: the first of a global scale's two passes, with prefetches.
             let mut largest = Ahead::ZERO;
-            fused.gather(Statistic::Largest, x, &mut largest);
+            fused.gather(Statistic::Largest, true, x, &mut largest);
             return largest.max_abs_bits();
         }
         // SAFETY: this CPU has the table's instruction set; so for every call below.
@@ -264,9 +297,8 @@ impl Kernels {
     /// See [`generic::sum_squares`].
     pub fn sum_squares(&self, x: &[f32]) -> f64 {
         if let Some(fused) = &self.fused {
-            // The same sums with prefetches: this is the first of a global norm's two passes.
             let mut sums = Ahead::ZERO;
-            fused.gather(Statistic::Squares, x, &mut sums);
+            fused.gather(Statistic::Squares, x.len() > 16 * BLOCK, x, &mut sums);
             return sums.sum_squares();
         }
         // SAFETY: as in `max_abs_bits`.
@@ -289,46 +321,37 @@ impl Kernels {
         unsafe { (self.quantize)(x, levels, y) }
     }
 
-    /// See [`generic::nearest`].
+    /// See [`Nearest`]; `words` is 64 times the book's width.
     pub fn nearest(
         &self,
-        x: &[f32; BLOCK],
+        z: &[f32; BLOCK],
         factor: f32,
         book: &Codebook,
-        y: &mut [u32; BLOCK],
+        words: &mut [u8],
         q: &mut [f32; BLOCK],
+        dot: &mut [f64; PARTIALS],
     ) {
-        if let Some(fused) = &self.fused
-            && fused.nearest(x, factor, book, y, q)
-        {
-            return;
-        }
+        let nearest = self.nearest[book.bits() as usize - 1];
         // SAFETY: as in `max_abs_bits`.
-        unsafe { (self.nearest)(x, factor, book, y, q) }
+        unsafe { nearest(z, factor, book, words, q, dot) }
     }
 
-    /// See [`generic::dot`].
-    pub fn dot(&self, x: &[f32], q: &[f32]) -> f64 {
-        if let Some(dot) = self.fused.as_ref().and_then(|fused| fused.dot(x, q)) {
-            return dot;
-        }
-        // SAFETY: as in `max_abs_bits`.
-        unsafe { (self.dot)(x, q) }
+    /// The rotations of 512 coordinates and more.
+    pub fn transforms(&self) -> &Transforms {
+        &self.transforms
     }
 
-    /// See [`generic::hadamard`].
-    pub fn hadamard(&self, x: &mut [f32]) {
-        if let Some(fused) = &self.fused
-            && fused.hadamard(x)
-        {
-            return;
+    /// The Hadamard transform of a power of two of coordinates.
+    pub fn hadamard(&self, z: &mut [f32]) {
+        if z.len() < BLOCK {
+            generic::rotation::hadamard(z);
+        } else {
+            self.transforms.transform(None, z, None, false);
         }
-        // SAFETY: as in `max_abs_bits`.
-        unsafe { (self.hadamard)(x) }
     }
 
-    /// See [`generic::flip`].
-    pub fn flip(&self, words: &[u32; LANES], first: usize, x: &mut [f32]) {
+    /// See [`generic::rotation::flip`].
+    pub fn flip(&self, words: &Signs, first: usize, x: &mut [f32]) {
         // SAFETY: as in `max_abs_bits`.
         unsafe { (self.flip)(words, first, x) }
     }

@@ -3,6 +3,7 @@
 mod equivalence;
 mod golden;
 mod hostile;
+mod kernels;
 mod operators;
 mod rotations;
 mod shrink;

@@ -1,5 +1,6 @@
 //! Decoding: codes to a sum, and the search for codes that stand for nothing.
 
+use super::table::Table;
 use crate::kernels::x86::{fetch, prefetch, prefetch_line};
 use crate::kernels::{Codes, Levels};
 use crate::layout::BLOCK;
@@ -43,8 +44,11 @@ pub fn accumulate<const B: usize, const LEVELS: u8, const FIRST: bool>(
     let acc = acc.as_chunks_mut::<BLOCK>().0;
     assert!(codes.blocks.len() == 64 * B * acc.len());
     let sign = _mm256_set1_epi32(i32::MIN);
-    let values = codes.values;
-    assert!(LEVELS != Levels::Table as u8 || values.len() == 1 << B);
+    let table = if LEVELS == Levels::Table as u8 {
+        Some(Table::<B>::new(&codes.values[1 << (B - 1)..]))
+    } else {
+        None
+    };
     for (i, acc) in acc.iter_mut().enumerate() {
         let factor = _mm256_set1_ps(weight * codes.step(i));
         let block = &codes.blocks[64 * B * i..64 * B * (i + 1)];
@@ -59,12 +63,8 @@ pub fn accumulate<const B: usize, const LEVELS: u8, const FIRST: bool>(
             for half in 0..2 {
                 let top = top::<B>(block, ROW, half);
                 let unused = _mm256_set1_epi32(32 - B as i32);
-                let value = if LEVELS == Levels::Table as u8 {
-                    // The sign bit flipped makes a code its own index.
-                    let index = _mm256_srlv_epi32(_mm256_xor_si256(top, sign), unused);
-                    // SAFETY: indices are below 2^B, the number of values.
-                    let level = unsafe { _mm256_i32gather_ps::<4>(values.as_ptr(), index) };
-                    _mm256_mul_ps(factor, level)
+                let value = if let Some(table) = &table {
+                    _mm256_mul_ps(factor, table.signed(top))
                 } else if LEVELS == Levels::Whole as u8 && B == 1 {
                     let minus = _mm256_and_si256(top, sign);
                     _mm256_castsi256_ps(_mm256_xor_si256(_mm256_castps_si256(factor), minus))

@@ -1,6 +1,7 @@
 //! Encoding: scale, random bits, rounding and packing in one loop, with one AES block
 //! an instruction (AES-NI) or two (VAES).
 
+use super::pack::Packer;
 use crate::kernels::x86::prefetch;
 use crate::kernels::{Ahead, Run, Statistic};
 use crate::layout::BLOCK;
@@ -64,7 +65,7 @@ macro_rules! encode {
             for (i, (x, ahead)) in x.iter().zip(ahead).enumerate() {
                 let first = run.block.wrapping_add(i as u64).wrapping_mul(128) as i64;
                 let words = &mut out[64 * B * i..64 * B * (i + 1)];
-                let mut word = [_mm256_setzero_si256(); 2];
+                let mut packers = [Packer::<B>::new(), Packer::<B>::new()];
                 for_each_row!(ROW => {
                     for half in 0..2 {
                         // 1. 32 random bits for each of eight coordinates.
@@ -81,16 +82,8 @@ macro_rules! encode {
                         let level = _mm256_add_epi32(_mm256_cvtps_epi32(level), offset);
                         let y = _mm256_add_epi32(level, random);
                         // 3. Append the code to the lane's stream.
-                        let used = ROW * B % 32;
-                        if used + B >= 32 {
-                            let full = append(word[half], y, 32 - used as i32);
-                            let at = 64 * (ROW * B / 32) + 32 * half;
-                            // SAFETY: half of word k < B of the block's 64 B writable bytes.
-                            unsafe {
-                                _mm256_storeu_si256(words.as_mut_ptr().add(at).cast(), full);
-                            }
-                        }
-                        word[half] = append(word[half], y, B as i32);
+                        // SAFETY: there are 64 B writable bytes.
+                        unsafe { packers[half].push::<ROW>(y, words.as_mut_ptr().add(32 * half)) };
                     }
                     // 4. The statistic of the coordinates that come next.
                     prefetch(ahead.as_ptr(), ROW);
@@ -105,24 +98,15 @@ macro_rules! encode {
 encode!(encode_aes, "avx2,bmi2,aes,fma", rounds_aes);
 encode!(encode_vaes, "avx2,bmi2,aes,fma,vaes", rounds_vaes);
 
-/// `word` shifted left by `bits` in 1..=32, with the top bits of `y` behind it.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn append(word: __m256i, y: __m256i, bits: i32) -> __m256i {
-    // Counts of 32 give 0.
-    _mm256_or_si256(
-        _mm256_sllv_epi32(word, _mm256_set1_epi32(bits)),
-        _mm256_srlv_epi32(y, _mm256_set1_epi32(32 - bits)),
-    )
-}
-
-/// The statistic of `x` alone (whole blocks).
+/// The statistic of `x` alone (whole blocks); `WALKS`: through memory.
 #[target_feature(enable = "avx2,fma")]
-pub fn gather<const STATISTIC: u8>(x: &[f32], statistic: &mut Ahead) {
+pub fn gather<const STATISTIC: u8, const WALKS: bool>(x: &[f32], statistic: &mut Ahead) {
     let mut sums = Sums::load(statistic);
     for x in x.as_chunks::<BLOCK>().0 {
         for_each_row!(ROW => {
-            prefetch(x.as_ptr(), ROW);
+            if WALKS {
+                prefetch(x.as_ptr(), ROW);
+            }
             sums.add::<STATISTIC>(ROW, &x[16 * ROW..16 * ROW + 16]);
         });
     }

@@ -2,3 +2,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod hadamard;
+pub mod nearest;
+mod pack;
+mod table;

@@ -1,5 +1,6 @@
 //! Decoding: codes to a sum, and the search for codes that stand for nothing.
 
+use super::table::Signed;
 use crate::kernels::x86::{fetch, prefetch, prefetch_line};
 use crate::kernels::{Codes, Levels};
 use crate::layout::BLOCK;
@@ -19,8 +20,11 @@ pub fn accumulate<const B: usize, const LEVELS: u8, const FIRST: bool>(
     let acc = acc.as_chunks_mut::<BLOCK>().0;
     assert!(codes.blocks.len() == 64 * B * acc.len());
     let sign = _mm512_set1_epi32(i32::MIN);
-    let values = codes.values;
-    assert!(LEVELS != Levels::Table as u8 || values.len() == 1 << B);
+    let table = if LEVELS == Levels::Table as u8 {
+        Some(Signed::<B>::new(codes.values))
+    } else {
+        None
+    };
     for (i, acc) in acc.iter_mut().enumerate() {
         let factor = weight * codes.step(i);
         let factor = _mm512_set1_ps(factor);
@@ -49,8 +53,8 @@ pub fn accumulate<const B: usize, const LEVELS: u8, const FIRST: bool>(
                 _mm512_sllv_epi32(word, shift)
             };
             // 2. Its value.
-            let value = if LEVELS == Levels::Table as u8 {
-                _mm512_mul_ps(factor, lookup::<B>(top, values))
+            let value = if let Some(table) = &table {
+                _mm512_mul_ps(factor, table.at(top))
             } else if LEVELS == Levels::Whole as u8 && B == 1 {
                 let minus = _mm512_and_si512(top, sign);
                 _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(factor), minus))
@@ -73,39 +77,6 @@ pub fn accumulate<const B: usize, const LEVELS: u8, const FIRST: bool>(
             }
         });
     }
-}
-
-/// The values, 2^B of them by `code + 2^(B-1)`, of the codes in the top bits.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub fn lookup<const B: usize>(top: __m512i, values: &[f32]) -> __m512 {
-    // The sign bit flipped makes a code its own index.
-    let index = _mm512_xor_si512(top, _mm512_set1_epi32(i32::MIN));
-    let index = _mm512_srlv_epi32(index, _mm512_set1_epi32(32 - B as i32));
-    if B <= 4 {
-        let mask = (1u32 << (1 << B)) as u16;
-        // SAFETY: the mask loads the first 2^B values, and there are as many.
-        let table = unsafe { _mm512_maskz_loadu_ps(mask.wrapping_sub(1), values.as_ptr()) };
-        return _mm512_permutexvar_ps(index, table);
-    }
-    if B > 8 {
-        // SAFETY: indices are below 2^B, the number of values.
-        return unsafe { _mm512_i32gather_ps::<4>(index, values.as_ptr()) };
-    }
-    let mut value = _mm512_setzero_ps();
-    for (part, table) in values.as_chunks::<32>().0.iter().enumerate() {
-        // SAFETY: 32 readable f32.
-        let (low, high) = unsafe {
-            let low = table.as_ptr();
-            (_mm512_loadu_ps(low), _mm512_loadu_ps(low.add(16)))
-        };
-        let here = _mm512_cmpeq_epi32_mask(
-            _mm512_srli_epi32::<5>(index),
-            _mm512_set1_epi32(part as i32),
-        );
-        value = _mm512_mask_mov_ps(value, here, _mm512_permutex2var_ps(low, index, high));
-    }
-    value
 }
 
 /// Whether full blocks hold the code `-2^(B-1)`, which uniform levels do not use.

@@ -1,5 +1,6 @@
 //! Encoding: scale, random bits, rounding and packing in one loop.
 
+use super::pack::Packer;
 use crate::kernels::x86::prefetch;
 use crate::kernels::{Ahead, Run, Statistic};
 use crate::layout::BLOCK;
@@ -36,10 +37,7 @@ pub fn encode<const B: usize, const STATISTIC: u8>(
     let factor = _mm512_set1_ps(run.factor);
     let (high, low) = (_mm512_set1_ps(run.limit), _mm512_set1_ps(-run.limit));
     let offset = _mm512_set1_epi32(run.offset);
-    let (width, rest) = (
-        _mm512_set1_epi32(B as i32),
-        _mm512_set1_epi32(32 - B as i32),
-    );
+    let width = _mm512_set1_epi32(B as i32);
     let mut sums = Sums::load(statistic);
     for (i, (x, ahead)) in x.iter().zip(ahead).enumerate() {
         let first = run.block.wrapping_add(i as u64).wrapping_mul(128) as i64;
@@ -50,7 +48,7 @@ pub fn encode<const B: usize, const STATISTIC: u8>(
         );
         let whitened = _mm512_xor_si512(counter, whitening);
         let words = &mut out[64 * B * i..64 * B * (i + 1)];
-        let mut word = _mm512_setzero_si512();
+        let mut packer = Packer::<B>::new();
         for_each_row!(ROW => {
             // 1. 32 random bits for each of the row's 16 coordinates.
             // SAFETY: 16 readable bytes.
@@ -71,20 +69,8 @@ pub fn encode<const B: usize, const STATISTIC: u8>(
             let random = _mm512_srlv_epi32(random, width);
             let y = _mm512_add_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(level), offset), random);
             // 3. Append the code to the lane's stream.
-            let used = ROW * B % 32;
-            if used + B >= 32 {
-                let head = _mm512_set1_epi32(32 - used as i32);
-                let full = if used == 0 { y } else { _mm512_shldv_epi32(word, y, head) };
-                let k = ROW * B / 32;
-                // SAFETY: word k < B of the block is 64 of its 64 B writable bytes.
-                unsafe { _mm512_storeu_si512(words.as_mut_ptr().add(64 * k).cast(), full) };
-            }
-            word = if used == 0 {
-                _mm512_srlv_epi32(y, rest)
-            } else {
-                // What is full already is shifted out before the next word is.
-                _mm512_shldv_epi32(word, y, width)
-            };
+            // SAFETY: there are 64 B writable bytes.
+            unsafe { packer.push::<ROW>(y, words.as_mut_ptr()) };
             // 4. The statistic of the coordinates that come next.
             prefetch(ahead.as_ptr(), ROW);
             sums.add::<STATISTIC>(ROW, &ahead[16 * ROW..16 * ROW + 16]);
@@ -93,13 +79,15 @@ pub fn encode<const B: usize, const STATISTIC: u8>(
     sums.store(statistic);
 }
 
-/// The statistic of `x` alone (whole blocks).
+/// The statistic of `x` alone (whole blocks); `WALKS`: through memory.
 #[target_feature(enable = "avx512f")]
-pub fn gather<const STATISTIC: u8>(x: &[f32], statistic: &mut Ahead) {
+pub fn gather<const STATISTIC: u8, const WALKS: bool>(x: &[f32], statistic: &mut Ahead) {
     let mut sums = Sums::load(statistic);
     for x in x.as_chunks::<BLOCK>().0 {
         for_each_row!(ROW => {
-            prefetch(x.as_ptr(), ROW);
+            if WALKS {
+                prefetch(x.as_ptr(), ROW);
+            }
             sums.add::<STATISTIC>(ROW, &x[16 * ROW..16 * ROW + 16]);
         });
     }

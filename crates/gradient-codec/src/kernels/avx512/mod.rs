@@ -5,3 +5,5 @@ pub mod decode;
 pub mod encode;
 pub mod hadamard;
 pub mod nearest;
+mod pack;
+mod table;

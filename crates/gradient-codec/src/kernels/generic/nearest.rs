@@ -1,0 +1,38 @@
+//! The nearest levels of a normal law, with what their unbiased step needs.
+
+use super::{PARTIALS, pack};
+use crate::layout::BLOCK;
+use crate::lloyd_max::Codebook;
+
+/// See [`crate::kernels::Nearest`].
+pub fn nearest<const B: usize>(
+    z: &[f32; BLOCK],
+    factor: f32,
+    book: &Codebook,
+    words: &mut [u8],
+    q: &mut [f32; BLOCK],
+    dot: &mut [f64; PARTIALS],
+) {
+    let (values, middle) = (book.values(), 1 << (B - 1));
+    let mut y = [0; BLOCK];
+    for ((y, q), &z) in y.iter_mut().zip(q.iter_mut()).zip(z) {
+        let level = z * factor;
+        let index = book.nearest(level.abs());
+        // A code and its complement are the two levels of one magnitude.
+        let code = index ^ if level < 0.0 { u32::MAX } else { 0 };
+        *y = code << (32 - B);
+        *q = values[code.wrapping_add(middle) as usize % values.len()];
+    }
+    pack::<B>(&y, words);
+    add_products(z, q, dot);
+}
+
+/// Adds products to the partial sums of [`super::total`]; `x` begins at a multiple of 32 from where the sum
+/// does.
+pub fn add_products(x: &[f32], q: &[f32], partial: &mut [f64; PARTIALS]) {
+    for (x, q) in x.chunks(PARTIALS).zip(q.chunks(PARTIALS)) {
+        for ((sum, x), q) in partial.iter_mut().zip(x).zip(q) {
+            *sum += f64::from(*x) * f64::from(*q);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::compressor::{Compressor, Operator};
 use crate::encode::{step_of_bucket, step_of_whole};
-use crate::kernels::{Kernels, PARTIALS, total};
+use crate::kernels::{Kernels, Nearest, total};
 use crate::layout::{BLOCK, LANES, SEGMENT};
 use crate::quantizer::{Coding, Quantizer, unit_variance};
 use crate::rotation::{Rotation, Rotor};
@@ -164,16 +164,18 @@ impl Quantizer {
             return norm;
         }
         let mut q = vec![0.0; x.len().next_multiple_of(BLOCK)];
-        let mut dot = [0.0; PARTIALS];
+        let mut found = Nearest::ZERO;
         let mut words = [0; 4 * LANES * 16];
         let words = &mut words[..4 * LANES * usize::from(self.bits())];
         for (x, q) in x.chunks(BLOCK).zip(q.as_chunks_mut::<BLOCK>().0) {
             // What is behind the last coordinate adds zeros.
             let mut padded = [0.0; BLOCK];
             padded[..x.len()].copy_from_slice(x);
-            kernels.nearest(&padded, factor, self.codebook(), words, q, &mut dot);
+            let near = x.as_ptr();
+            kernels.nearest(&padded, factor, self.codebook(), words, &mut found, near);
+            *q = found.levels;
         }
-        let step = f64::from(self.step(norm / total(dot)));
+        let step = f64::from(self.step(norm / total(found.dot)));
         let difference = |(x, q): (&f32, &f32)| (step * f64::from(*q) - f64::from(*x)).powi(2);
         x.iter().zip(&q).map(difference).sum()
     }

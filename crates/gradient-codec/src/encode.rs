@@ -5,7 +5,7 @@ mod pipeline;
 use crate::checksum;
 use crate::compressor::{Compressor, Operator};
 use crate::header::Header;
-use crate::kernels::{Kernels, PARTIALS, add_products, total};
+use crate::kernels::{Kernels, Nearest, add_products, total};
 use crate::layout::{BLOCK, HEADER_BYTES, LANES, ROWS, SEGMENT, Segment};
 use crate::partial;
 use crate::quantizer::{Coding, MessageId, Quantizer, Scale, unit_variance};
@@ -325,7 +325,7 @@ impl Quantize {
     fn bucket(&self, start: usize, x: &[f32], bytes: &mut [u8]) -> Option<f32> {
         let (kernels, quantizer) = (self.kernels, &self.quantizer);
         if quantizer.coding() == Coding::LloydMax {
-            return self.nearest_levels(x, bytes);
+            return self.nearest_levels(x, x, bytes);
         }
         let step = match quantizer.bucket() {
             Some(_) => step_of_bucket(kernels, quantizer, x)?,
@@ -352,8 +352,9 @@ impl Quantize {
         });
     }
 
-    /// [`Self::bucket`] for Lloyd-Max levels: the step makes `<z, q> step = ||z||^2`.
-    fn nearest_levels(&self, z: &[f32], bytes: &mut [u8]) -> Option<f32> {
+    /// [`Self::bucket`] for Lloyd-Max levels: the step makes `<z, q> step = ||z||^2`. `x` is where `z` came from:
+    /// what follows it in memory is asked for.
+    fn nearest_levels(&self, x: &[f32], z: &[f32], bytes: &mut [u8]) -> Option<f32> {
         let norm = self.kernels.sum_squares(z);
         let factor = unit_variance(norm, z.len())?;
         if factor == 0.0 {
@@ -364,19 +365,21 @@ impl Quantize {
         let block_bytes = 4 * LANES * usize::from(self.quantizer.bits());
         let (full, rest) = z.as_chunks::<BLOCK>();
         let (words, last) = bytes.split_at_mut(full.len() * block_bytes);
-        let (mut q, mut dot) = ([0.0; BLOCK], [0.0; PARTIALS]);
-        for (z, words) in full.iter().zip(words.chunks_mut(block_bytes)) {
-            kernels.nearest(z, factor, book, words, &mut q, &mut dot);
+        let mut found = Nearest::ZERO;
+        let blocks = full.iter().zip(words.chunks_mut(block_bytes));
+        for ((z, words), x) in blocks.zip(x.chunks(BLOCK)) {
+            kernels.nearest(z, factor, book, words, &mut found, x.as_ptr());
         }
+        let mut dot = found.dot;
         if !rest.is_empty() {
             let mut words = [0; 4 * LANES * 16];
             let words = &mut words[..block_bytes];
             // Zeros behind the last coordinate have code 0; the sum has another order.
             let spread = partial::spread(rest);
-            kernels.nearest(&spread, factor, book, words, &mut q, &mut [0.0; PARTIALS]);
+            kernels.nearest(&spread, factor, book, words, &mut found, x.as_ptr());
             partial::gather_words(words, rest.len().div_ceil(ROWS), last);
             let mut levels = [0.0; BLOCK];
-            partial::gather(&q, &mut levels[..rest.len()]);
+            partial::gather(&found.levels, &mut levels[..rest.len()]);
             add_products(rest, &levels, &mut dot);
         }
         finite(self.quantizer.step(norm / total(dot)))

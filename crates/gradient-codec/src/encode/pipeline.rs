@@ -164,7 +164,7 @@ impl Pipeline<'_> {
             let z = &mut z[..x.len()];
             rotor.apply_to(at, x, z);
             let step = match quantizer.coding() {
-                Coding::LloydMax => self.quantize.nearest_levels(z, codes),
+                Coding::LloydMax => self.quantize.nearest_levels(x, z, codes),
                 _ => self.rounded_bucket(at, z, later, codes),
             };
             let step = step.ok_or_else(|| unusable(x, at))?;

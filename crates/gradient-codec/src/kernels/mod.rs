@@ -52,10 +52,26 @@ use std::sync::OnceLock;
 
 type Fill = unsafe fn(&Keys, u64, &mut [u32; BLOCK]);
 type Quantize = unsafe fn(&[f32; BLOCK], &FixedPoint, &mut [u32; BLOCK]);
-/// The levels that are nearest to the products of coordinates with a factor: their codes packed, they
-/// themselves, and the products of coordinates and levels added to the partial sums of [`generic::total`].
-type Nearest =
-    unsafe fn(&[f32; BLOCK], f32, &Codebook, &mut [u8], &mut [f32; BLOCK], &mut [f64; PARTIALS]);
+/// The levels of a block, and the partial sums of [`generic::total`] that the products of coordinates and
+/// their levels were added to.
+#[derive(Clone)]
+#[repr(align(64))]
+pub(crate) struct Nearest {
+    pub levels: [f32; BLOCK],
+    pub dot: [f64; PARTIALS],
+}
+
+impl Nearest {
+    pub const ZERO: Self = Self {
+        levels: [0.0; BLOCK],
+        dot: [0.0; PARTIALS],
+    };
+}
+
+/// The levels that are nearest to the products of coordinates with a factor, and their codes, packed. The last
+/// argument: asks for what follows this block in memory, half of it.
+type FindNearest =
+    unsafe fn(&[f32; BLOCK], f32, &Codebook, &mut [u8], &mut Nearest, near: *const f32);
 type SignsOf = unsafe fn(&[f32; BLOCK], &mut [u32; BLOCK]);
 type Pack = unsafe fn(&[u32; BLOCK], &mut [u8]);
 type Accumulate = unsafe fn(&[u8], f32, &mut [f32]);
@@ -82,7 +98,7 @@ pub(crate) struct Kernels {
     accumulate_table: [AccumulateTable; 16],
     lowest: [Lowest; 16],
     accumulate_f32: Accumulate,
-    nearest: [Nearest; 16],
+    nearest: [FindNearest; 16],
     transforms: Transforms,
     fused: Option<Fused>,
 }
@@ -321,19 +337,19 @@ impl Kernels {
         unsafe { (self.quantize)(x, levels, y) }
     }
 
-    /// See [`Nearest`]; `words` is 64 times the book's width.
+    /// See [`FindNearest`]; `words` is 64 times the book's width.
     pub fn nearest(
         &self,
         z: &[f32; BLOCK],
         factor: f32,
         book: &Codebook,
         words: &mut [u8],
-        q: &mut [f32; BLOCK],
-        dot: &mut [f64; PARTIALS],
+        found: &mut Nearest,
+        near: *const f32,
     ) {
         let nearest = self.nearest[book.bits() as usize - 1];
-        // SAFETY: as in `max_abs_bits`.
-        unsafe { nearest(z, factor, book, words, q, dot) }
+        // SAFETY: as in `max_abs_bits`; prefetches take any address.
+        unsafe { nearest(z, factor, book, words, found, near) }
     }
 
     /// The rotations of 512 coordinates and more.

@@ -11,7 +11,7 @@ pub(crate) type Signs = [u32; LANES];
 
 /// The transforms of one instruction set.
 pub(crate) struct Transforms {
-    /// `z = H D x`; asks for what follows `x` in memory.
+    /// `z = H D x`; asks for half of what follows `x` in memory: what comes of `z` next asks for the rest.
     pub rotate: unsafe fn(&[Signs], &[f32], &mut [f32]),
     /// `z <- D' H D z`, with the signs D and D' that are given. The last argument: whether what follows `z` in
     /// memory comes next.
@@ -72,21 +72,21 @@ pub(super) mod request {
     pub const NOTHING: u8 = 0;
     /// What follows, later.
     pub const LATER: u8 = 1;
-    /// What the last pass adds to.
-    pub const NOW: u8 = 2;
-    /// Both.
-    pub const BOTH: u8 = 3;
+    /// Half of that.
+    pub const HALF: u8 = 2;
+    /// What the last pass adds to, now.
+    pub const NOW: u8 = 4;
 }
 
-/// [`Transforms`] from the operations of one instruction set: the stages inside `rows` vectors and across
-/// them in registers, and then for n coordinates `r` of them `h` apart at a time.
+/// [`Transforms`] from the operations of one instruction set: the stages inside vectors and across the `rows`
+/// of a group in registers, and then for n coordinates `r` of them `h` apart at a time.
 ///
 /// `in_lanes(v)`: the stages inside one vector. `shifted(words, part, rows)`: the signs of the lanes of part
 /// `part` of a row, `rows` rows further down. `flip(v, signs)`: the top bits of `signs` flip `v`.
 #[cfg(target_arch = "x86_64")]
 macro_rules! transforms {
     (
-        $features:literal, $vector:ident of $width:literal, $rows:literal rows,
+        $features:literal, $vector:ident of $width:literal, rows [$($i:literal)+],
         $load:ident, $store:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $shift:ident;
         $($n:literal: $($r:literal rows $h:literal apart),+;)+
     ) => {
@@ -95,7 +95,9 @@ macro_rules! transforms {
         use crate::layout::{BLOCK, LANES};
 
         /// Coordinates of the first pass.
-        const GROUP: usize = $rows * $width;
+        const GROUP: usize = ROWS * $width;
+        /// Vectors of the first pass.
+        const ROWS: usize = [$($i),+].len();
         /// Vectors of a row of 16.
         const PARTS: usize = LANES / $width;
 
@@ -105,7 +107,7 @@ macro_rules! transforms {
             assert!(x.len() == z.len() && fit(signs, z.len()));
             let (from, to) = (x.as_ptr(), z.as_mut_ptr());
             // SAFETY: `x` and `z` are as long as the signs are for.
-            unsafe { first_pass::<true, { request::LATER }>(signs, from, to, z.len(), from) };
+            unsafe { first_pass::<true, { request::HALF }>(signs, from, to, z.len(), from) };
             last_passes::<{ ending::SCALED }>(z, &[], &mut []);
         }
 
@@ -146,7 +148,7 @@ macro_rules! transforms {
             // SAFETY: n readable and writable coordinates.
             unsafe {
                 if walks {
-                    first_pass::<false, { request::BOTH }>(&[], here, here, n, near);
+                    first_pass::<false, { request::NOW | request::LATER }>(&[], here, here, n, near);
                 } else {
                     first_pass::<false, { request::NOW }>(&[], here, here, n, near);
                 }
@@ -177,24 +179,29 @@ macro_rules! transforms {
                         *words = shifted(&signs[start / BLOCK], part, row);
                     }
                 }
-                let mut rows = [$splat(0.0); $rows];
-                for (i, v) in rows.iter_mut().enumerate() {
-                    let row = row + i / PARTS;
-                    if i % PARTS == 0 {
+                let mut rows = [$splat(0.0); ROWS];
+                // One by one, lest the compiler makes a loop of it, with the rows in memory.
+                $({
+                    let down = $i / PARTS;
+                    if $i % PARTS == 0 {
                         if REQUEST & request::NOW != 0 {
-                            fetch(near.wrapping_add(LANES * row).cast());
+                            fetch(near.wrapping_add(LANES * (row + down)).cast());
                         }
-                        if REQUEST & request::LATER != 0 {
-                            prefetch(near, row);
+                        if REQUEST & request::HALF != 0 {
+                            fetch(from.wrapping_add(start + GROUP + LANES * down).cast());
+                        }
+                        let half = REQUEST & request::HALF != 0 && down % 16 < 8;
+                        if REQUEST & request::LATER != 0 || half {
+                            prefetch(near, row + down);
                         }
                     }
                     // SAFETY: a vector of the group.
-                    *v = unsafe { $load(from.add(start + $width * i)) };
+                    let mut v = unsafe { $load(from.add(start + $width * $i)) };
                     if FLIP {
-                        *v = flip(*v, $shift(words[i % PARTS], (i / PARTS) as i32));
+                        v = flip(v, $shift(words[$i % PARTS], down as i32));
                     }
-                    *v = in_lanes(*v);
-                }
+                    rows[$i] = in_lanes(v);
+                })+
                 for (i, v) in butterflies(rows).into_iter().enumerate() {
                     // SAFETY: as above.
                     unsafe { $store(to.add(start + $width * i), v) };
@@ -235,28 +242,31 @@ macro_rules! transforms {
                         // R H coordinates of `part`.
                         *row = unsafe { $load(first.add(H * r)) };
                     }
-                    for (r, row) in butterflies(rows).into_iter().enumerate() {
-                        let mut v = row;
+                    let rows = butterflies(rows);
+                    let block = if H <= BLOCK { 0 } else { at / BLOCK };
+                    // One by one, as above.
+                    $(if $i < R {
+                        let mut v = rows[$i % R];
                         if ENDING != ending::STAGES {
                             v = $mul(v, scale);
                         }
-                        let place = H * r + at;
                         if ENDING >= ending::FLIPPED {
                             // `at` is below H, so that no carry is lost.
-                            let row = at % BLOCK / LANES + H * r % BLOCK / LANES;
-                            let words = &signs[place / BLOCK];
-                            v = flip(v, shifted(words, place % LANES / $width, row));
+                            let row = at % BLOCK / LANES + H * $i % BLOCK / LANES;
+                            // SAFETY: this is the block of coordinate `H * $i + at`, which has signs.
+                            let words = unsafe { &*signs.as_ptr().add(block + H * $i / BLOCK) };
+                            v = flip(v, shifted(words, at % LANES / $width, row));
                         }
                         // SAFETY: as above; `sum` is as long as `z`, which is `part`.
                         unsafe {
                             if ENDING == ending::ADDED {
-                                let to = sum.as_mut_ptr().add(place);
+                                let to = sum.as_mut_ptr().add(H * $i + at);
                                 $store(to, $add($load(to), v));
                             } else {
-                                $store(first.add(H * r), v);
+                                $store(first.add(H * $i), v);
                             }
                         }
-                    }
+                    })+
                 }
             }
         }

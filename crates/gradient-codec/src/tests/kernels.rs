@@ -4,7 +4,7 @@
 use super::{ID, expected, normal, vector};
 use crate::encode::encode_with;
 use crate::frame::accumulate_many_with;
-use crate::kernels::{Kernels, PARTIALS};
+use crate::kernels::{Kernels, Nearest, PARTIALS};
 use crate::layout::BLOCK;
 use crate::lloyd_max::codebook;
 use crate::rotation::Rotor;
@@ -102,9 +102,12 @@ fn nearest_levels_of_every_width() {
             for factor in [1.0, 0.37] {
                 let run = |kernels: &Kernels| {
                     let mut words = vec![0xaa; 64 * usize::from(width)];
-                    let (mut q, mut dot) = ([f32::NAN; BLOCK], [0.25; PARTIALS]);
-                    kernels.nearest(z, factor, book, &mut words, &mut q, &mut dot);
-                    (words, bits(&q), dot.map(f64::to_bits))
+                    let mut found = Nearest {
+                        levels: [f32::NAN; BLOCK],
+                        dot: [0.25; PARTIALS],
+                    };
+                    kernels.nearest(z, factor, book, &mut words, &mut found, z.as_ptr());
+                    (words, bits(&found.levels), found.dot.map(f64::to_bits))
                 };
                 let sets: Vec<_> = Kernels::all()
                     .map(|kernels| (kernels, run(kernels)))

@@ -3,7 +3,8 @@
 use std::arch::x86_64::*;
 
 transforms!(
-    "avx2,fma", __m256 of 8, 8 rows,
+    "avx2,fma", __m256 of 8,
+    rows [0 1 2 3 4 5 6 7],
     _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, left;
     512: 8 rows 64 apart;
     1024: 8 rows 64 apart, 2 rows 512 apart;
@@ -39,7 +40,8 @@ fn shifted(words: &Signs, part: usize, rows: usize) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn left(words: __m256i, rows: i32) -> __m256i {
-    _mm256_sllv_epi32(words, _mm256_set1_epi32(rows))
+    // Modulo 32, which it is: else the compiler takes care of larger ones.
+    _mm256_sllv_epi32(words, _mm256_set1_epi32(rows % 32))
 }
 
 /// `v`, negated where the top bit of `signs` is 1.

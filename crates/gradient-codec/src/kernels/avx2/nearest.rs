@@ -2,20 +2,21 @@
 
 use super::pack::Packer;
 use super::table::Table;
-use crate::kernels::generic::PARTIALS;
+use crate::kernels::x86::prefetch;
+use crate::kernels::{Nearest, PARTIALS};
 use crate::layout::BLOCK;
 use crate::lloyd_max::Codebook;
 use std::arch::x86_64::*;
 
-/// See [`crate::kernels::Nearest`].
+/// See [`crate::kernels::FindNearest`].
 #[target_feature(enable = "avx2,fma")]
 pub fn nearest<const B: usize>(
     z: &[f32; BLOCK],
     factor: f32,
     book: &Codebook,
     words: &mut [u8],
-    q: &mut [f32; BLOCK],
-    dot: &mut [f64; PARTIALS],
+    found: &mut Nearest,
+    near: *const f32,
 ) {
     assert!(words.len() == 64 * B);
     let levels = Table::<B>::new(book.magnitudes());
@@ -26,6 +27,9 @@ pub fn nearest<const B: usize>(
     );
     let mut packers = [Packer::<B>::new(), Packer::<B>::new()];
     for_each_row!(ROW => {
+        if ROW % 16 >= 8 {
+            prefetch(near, ROW);
+        }
         for (half, packer) in packers.iter_mut().enumerate() {
             let at = 16 * ROW + 8 * half;
             // SAFETY: half of row ROW is eight readable f32.
@@ -42,13 +46,13 @@ pub fn nearest<const B: usize>(
             // SAFETY: half of row ROW is eight writable f32, and there are as many words as the packers
             // want.
             unsafe {
-                _mm256_storeu_si256(q.as_mut_ptr().add(at).cast(), nearest);
+                _mm256_storeu_si256(found.levels.as_mut_ptr().add(at).cast(), nearest);
                 let words = words.as_mut_ptr().add(32 * half);
                 packer.push::<ROW>(_mm256_sllv_epi32(code, rest), words);
             }
         }
     });
-    add_products(z, q, dot);
+    add_products(z, found);
 }
 
 /// How many thresholds are at or below magnitudes.
@@ -82,7 +86,8 @@ fn thresholds_up_to<const B: usize>(book: &Codebook, a: __m256) -> __m256i {
 /// As [`crate::kernels::generic::nearest::add_products`].
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn add_products(z: &[f32; BLOCK], q: &[f32; BLOCK], dot: &mut [f64; PARTIALS]) {
+fn add_products(z: &[f32; BLOCK], found: &mut Nearest) {
+    let Nearest { levels, dot } = found;
     let mut sums = [_mm256_setzero_pd(); 8];
     for (i, sum) in sums.iter_mut().enumerate() {
         // SAFETY: four of the 32 readable f64.
@@ -93,7 +98,7 @@ fn add_products(z: &[f32; BLOCK], q: &[f32; BLOCK], dot: &mut [f64; PARTIALS]) {
             // SAFETY: four of 512 readable f32.
             let (z, q) = unsafe {
                 let z = _mm_loadu_ps(z.as_ptr().add(at + 4 * i));
-                (z, _mm_loadu_ps(q.as_ptr().add(at + 4 * i)))
+                (z, _mm_loadu_ps(levels.as_ptr().add(at + 4 * i)))
             };
             // Products of f32 are exact in f64, so that fusing changes no bit.
             *sum = _mm256_fmadd_pd(_mm256_cvtps_pd(z), _mm256_cvtps_pd(q), *sum);

@@ -3,7 +3,8 @@
 use std::arch::x86_64::*;
 
 transforms!(
-    "avx512f", __m512 of 16, 16 rows,
+    "avx512f", __m512 of 16,
+    rows [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15],
     _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, left;
     512: 2 rows 256 apart;
     1024: 4 rows 256 apart;
@@ -40,7 +41,8 @@ fn shifted(words: &Signs, _part: usize, rows: usize) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn left(words: __m512i, rows: i32) -> __m512i {
-    _mm512_sllv_epi32(words, _mm512_set1_epi32(rows))
+    // What comes in from the other end is not looked at.
+    _mm512_rolv_epi32(words, _mm512_set1_epi32(rows))
 }
 
 /// `v`, negated where the top bit of `signs` is 1.

@@ -1,32 +1,33 @@
 //! The nearest levels of a normal law, packed, and the inner product that gives their unbiased step.
 
 use super::pack::Packer;
-use super::table::Table;
-use crate::kernels::generic::PARTIALS;
+use super::table::{Signed, Table};
+use crate::kernels::x86::prefetch;
+use crate::kernels::{Nearest, PARTIALS};
 use crate::layout::BLOCK;
 use crate::lloyd_max::Codebook;
 use std::arch::x86_64::*;
 
-/// See [`crate::kernels::Nearest`].
+/// See [`crate::kernels::FindNearest`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2")]
 pub fn nearest<const B: usize>(
     z: &[f32; BLOCK],
     factor: f32,
     book: &Codebook,
     words: &mut [u8],
-    q: &mut [f32; BLOCK],
-    dot: &mut [f64; PARTIALS],
+    found: &mut Nearest,
+    near: *const f32,
 ) {
     assert!(words.len() == 64 * B);
     let search = Search::<B>::new(book);
-    let levels = Table::<B>::new(book.magnitudes());
+    let levels = Signed::<B>::new(book.values());
     let factor = _mm512_set1_ps(factor);
-    let (sign, rest) = (
-        _mm512_set1_epi32(i32::MIN),
-        _mm512_set1_epi32(32 - B as i32),
-    );
+    let rest = _mm512_set1_epi32(32 - B as i32);
     let mut packer = Packer::<B>::new();
     for_each_row!(ROW => {
+        if ROW % 16 >= 8 {
+            prefetch(near, ROW);
+        }
         // SAFETY: row ROW is 16 readable f32.
         let v = unsafe { _mm512_loadu_ps(z.as_ptr().add(16 * ROW)) };
         let level = _mm512_mul_ps(v, factor);
@@ -34,22 +35,21 @@ pub fn nearest<const B: usize>(
         // A code and its complement are the two levels of one magnitude.
         let minus = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(level, _mm512_setzero_ps());
         let code = _mm512_mask_xor_epi32(index, minus, index, _mm512_set1_epi32(-1));
-        let nearest = _mm512_castps_si512(levels.at(index));
-        let nearest = _mm512_mask_xor_epi32(nearest, minus, nearest, sign);
+        let nearest = levels.of(code);
         // SAFETY: row ROW is 16 writable f32, and there are as many words as the packer wants.
         unsafe {
-            _mm512_storeu_si512(q.as_mut_ptr().add(16 * ROW).cast(), nearest);
+            _mm512_storeu_ps(found.levels.as_mut_ptr().add(16 * ROW), nearest);
             packer.push::<ROW>(_mm512_sllv_epi32(code, rest), words.as_mut_ptr());
         }
     });
-    add_products(z, q, dot);
+    add_products(z, found);
 }
 
 /// How many thresholds are at or below magnitudes.
 struct Search<'a, const B: usize> {
     book: &'a Codebook,
     thresholds: Table<'a, B>,
-    /// Of bins, a byte each.
+    /// Of bins, a byte each, up to 4 bits a word.
     below: [__m512i; 2],
     per_unit: __m512,
     /// The last bin behind [`UNIT`].
@@ -67,6 +67,10 @@ impl<'a, const B: usize> Search<'a, B> {
         for (i, below) in below.iter_mut().enumerate() {
             // SAFETY: 64 of 128 readable bytes.
             *below = unsafe { _mm512_loadu_si512(book.bytes().as_ptr().add(64 * i).cast()) };
+        }
+        if B <= 4 {
+            // At most 16 bins: a word each.
+            below[0] = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(below[0]));
         }
         Self {
             book,
@@ -94,7 +98,11 @@ impl<'a, const B: usize> Search<'a, B> {
         let bin = _mm512_fmadd_ps(a, self.per_unit, _mm512_set1_ps(UNIT));
         let bin = _mm512_castps_si512(_mm512_min_ps(bin, self.last));
         let (below, threshold) = match B {
-            ..=7 => {
+            ..=4 => {
+                let below = _mm512_permutexvar_epi32(bin, self.below[0]);
+                (below, self.thresholds.at(below))
+            }
+            5..=7 => {
                 let bytes = 0x1111_1111_1111_1111;
                 let [low, high] = self.below;
                 let below = if B == 7 {
@@ -134,7 +142,8 @@ impl<'a, const B: usize> Search<'a, B> {
 /// As [`crate::kernels::generic::nearest::add_products`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add_products(z: &[f32; BLOCK], q: &[f32; BLOCK], dot: &mut [f64; PARTIALS]) {
+fn add_products(z: &[f32; BLOCK], found: &mut Nearest) {
+    let Nearest { levels, dot } = found;
     let mut sums = [_mm512_setzero_pd(); 4];
     for (i, sum) in sums.iter_mut().enumerate() {
         // SAFETY: eight of the 32 readable f64.
@@ -145,7 +154,7 @@ fn add_products(z: &[f32; BLOCK], q: &[f32; BLOCK], dot: &mut [f64; PARTIALS]) {
             // SAFETY: eight of 512 readable f32.
             let (z, q) = unsafe {
                 let z = _mm256_loadu_ps(z.as_ptr().add(at + 8 * i));
-                (z, _mm256_loadu_ps(q.as_ptr().add(at + 8 * i)))
+                (z, _mm256_loadu_ps(levels.as_ptr().add(at + 8 * i)))
             };
             // Products of f32 are exact in f64, so that fusing changes no bit.
             *sum = _mm512_fmadd_pd(_mm512_cvtps_pd(z), _mm512_cvtps_pd(q), *sum);

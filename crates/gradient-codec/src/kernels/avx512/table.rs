@@ -59,7 +59,7 @@ impl<'a, const B: usize> Table<'a, B> {
 /// A value for every code of `B` bits: those of positive codes and their negatives.
 pub struct Signed<'a, const B: usize> {
     magnitudes: Table<'a, B>,
-    /// All values, by code + 2^(B-1), as far as two vectors hold them.
+    /// All values by the code modulo 2^B, as far as two vectors hold them.
     vectors: [__m512; 2],
 }
 
@@ -69,16 +69,47 @@ impl<'a, const B: usize> Signed<'a, B> {
     #[target_feature(enable = "avx512f")]
     pub fn new(values: &'a [f32]) -> Self {
         assert!(values.len() == 1 << B);
-        let mut vectors = [_mm512_setzero_ps(); 2];
-        for (vector, values) in vectors.iter_mut().zip(values.chunks(16)) {
-            let mask = u16::MAX >> (16 - values.len());
-            // SAFETY: the mask has as many bits as there are values.
-            *vector = unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) };
+        let (negative, positive) = values.split_at(1 << (B - 1));
+        let mut all = [[0.0; 16]; 2];
+        if B <= 5 {
+            let all = &mut all.as_flattened_mut()[..values.len()];
+            all[..positive.len()].copy_from_slice(positive);
+            all[positive.len()..].copy_from_slice(negative);
         }
-        let magnitudes = Table::new(&values[1 << (B - 1)..]);
+        let mut vectors = [_mm512_setzero_ps(); 2];
+        for (vector, values) in vectors.iter_mut().zip(&all) {
+            // SAFETY: 16 readable f32.
+            *vector = unsafe { _mm512_loadu_ps(values.as_ptr()) };
+        }
+        if B < 4 {
+            // Fewer bits of a code are looked at than a permutation looks at.
+            let index = _mm512_and_si512(
+                _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                _mm512_set1_epi32((1 << B) - 1),
+            );
+            vectors[0] = _mm512_permutexvar_ps(index, vectors[0]);
+        }
         Self {
-            magnitudes,
+            magnitudes: Table::new(positive),
             vectors,
+        }
+    }
+
+    /// The values of codes.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn of(&self, code: __m512i) -> __m512 {
+        let [low, high] = self.vectors;
+        match B {
+            ..=4 => _mm512_permutexvar_ps(code, low),
+            5 => _mm512_permutex2var_ps(low, code, high),
+            _ => {
+                // A code and its complement are the two values of one magnitude.
+                let sign = _mm512_srai_epi32::<31>(code);
+                let value = self.magnitudes.at(_mm512_xor_si512(code, sign));
+                let minus = _mm512_and_si512(sign, _mm512_set1_epi32(i32::MIN));
+                _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(value), minus))
+            }
         }
     }
 
@@ -86,23 +117,11 @@ impl<'a, const B: usize> Signed<'a, B> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub fn at(&self, top: __m512i) -> __m512 {
-        let (sign, rest) = (
-            _mm512_set1_epi32(i32::MIN),
-            _mm512_set1_epi32(32 - B as i32),
-        );
+        let rest = _mm512_set1_epi32(32 - B as i32);
         if B <= 5 {
-            // The sign bit flipped makes a code its own index.
-            let index = _mm512_srlv_epi32(_mm512_xor_si512(top, sign), rest);
-            let [low, high] = self.vectors;
-            return match B {
-                5 => _mm512_permutex2var_ps(low, index, high),
-                _ => _mm512_permutexvar_ps(index, low),
-            };
+            self.of(_mm512_srlv_epi32(top, rest))
+        } else {
+            self.of(_mm512_srav_epi32(top, rest))
         }
-        // A code and its complement are the two values of one magnitude.
-        let index = _mm512_xor_si512(top, _mm512_srai_epi32::<31>(top));
-        let value = self.magnitudes.at(_mm512_srlv_epi32(index, rest));
-        let minus = _mm512_and_si512(top, sign);
-        _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(value), minus))
     }
 }

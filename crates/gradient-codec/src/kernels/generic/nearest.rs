@@ -1,21 +1,23 @@
 //! The nearest levels of a normal law, with what their unbiased step needs.
 
 use super::{PARTIALS, pack};
+use crate::kernels::Nearest;
 use crate::layout::BLOCK;
 use crate::lloyd_max::Codebook;
 
-/// See [`crate::kernels::Nearest`].
+/// See [`crate::kernels::FindNearest`].
 pub fn nearest<const B: usize>(
     z: &[f32; BLOCK],
     factor: f32,
     book: &Codebook,
     words: &mut [u8],
-    q: &mut [f32; BLOCK],
-    dot: &mut [f64; PARTIALS],
+    found: &mut Nearest,
+    _near: *const f32,
 ) {
+    let Nearest { levels, dot } = found;
     let (values, middle) = (book.values(), 1 << (B - 1));
     let mut y = [0; BLOCK];
-    for ((y, q), &z) in y.iter_mut().zip(q.iter_mut()).zip(z) {
+    for ((y, q), &z) in y.iter_mut().zip(levels.iter_mut()).zip(z) {
         let level = z * factor;
         let index = book.nearest(level.abs());
         // A code and its complement are the two levels of one magnitude.
@@ -24,7 +26,7 @@ pub fn nearest<const B: usize>(
         *q = values[code.wrapping_add(middle) as usize % values.len()];
     }
     pack::<B>(&y, words);
-    add_products(z, q, dot);
+    add_products(z, levels, dot);
 }
 
 /// Adds products to the partial sums of [`super::total`]; `x` begins at a multiple of 32 from where the sum

@@ -112,13 +112,14 @@ impl Rotor {
         }
     }
 
-    /// Rotates the block of the vector that starts at coordinate `start`, a multiple of the block size.
+    /// Rotates the block of the vector that starts at coordinate `start`, a multiple of the block size; the next
+    /// block in memory is asked for.
     pub fn apply(&mut self, start: usize, x: &mut [f32]) {
         let transforms = self.kernels.transforms();
         if is_whole(x.len()) {
             for window in 0..self.rotation.rounds {
                 let signs = self.signs(window, start, x.len());
-                transforms.transform(Some(signs), x, None, false);
+                transforms.transform(Some(signs), x, None, window == 0);
             }
             return;
         }

@@ -123,15 +123,21 @@ macro_rules! transforms {
             assert!(n.is_power_of_two() && n >= BLOCK);
             // SAFETY: n readable and writable coordinates, and signs for as many.
             unsafe {
-                match before {
-                    Some(signs) => {
+                match (before, walks) {
+                    (Some(signs), false) => {
                         assert!(fit(signs, n));
                         first_pass::<true, { request::NOTHING }>(signs, here, here, n, here);
                     }
-                    None if walks => {
+                    (Some(signs), true) => {
+                        assert!(fit(signs, n));
+                        first_pass::<true, { request::LATER }>(signs, here, here, n, here);
+                    }
+                    (None, false) => {
+                        first_pass::<false, { request::NOTHING }>(&[], here, here, n, here);
+                    }
+                    (None, true) => {
                         first_pass::<false, { request::LATER }>(&[], here, here, n, here);
                     }
-                    None => first_pass::<false, { request::NOTHING }>(&[], here, here, n, here),
                 }
             }
             match after {
@@ -186,9 +192,6 @@ macro_rules! transforms {
                     if $i % PARTS == 0 {
                         if REQUEST & request::NOW != 0 {
                             fetch(near.wrapping_add(LANES * (row + down)).cast());
-                        }
-                        if REQUEST & request::HALF != 0 {
-                            fetch(from.wrapping_add(start + GROUP + LANES * down).cast());
                         }
                         let half = REQUEST & request::HALF != 0 && down % 16 < 8;
                         if REQUEST & request::LATER != 0 || half {

@@ -82,6 +82,9 @@ impl Ahead {
 /// separate loops, and the statistic of `ahead`, which is as long as `x`.
 type Encode = unsafe fn(&Run<'_>, &[f32], &[f32], &mut Ahead, &mut [u8]);
 
+/// The statistic of whole blocks alone.
+type Gather = unsafe fn(&[f32], &mut Ahead);
+
 /// Full blocks of one segment and the steps of their buckets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Codes<'a> {
@@ -124,7 +127,7 @@ type Accumulate = unsafe fn(&Codes<'_>, f32, &mut [f32]);
 pub(crate) struct Fused {
     encode: [[Encode; 16]; 3],
     // Also by whether it walks through memory.
-    gather: [[unsafe fn(&[f32], &mut Ahead); 2]; 3],
+    gather: [[Gather; 2]; 3],
     stream: unsafe fn(&[u8], &mut [u8]),
     // Levels, whether the accumulator is prefetched, width - 1.
     accumulate: [[[Accumulate; 16]; 2]; 3],

@@ -9,13 +9,15 @@ use crate::layout::{BLOCK, LANES};
 /// Signs of 512 coordinates: i is flipped where bit `31 - i / 16` of word `i % 16` is 1.
 pub(crate) type Signs = [u32; LANES];
 
+type Transform = unsafe fn(Option<&[Signs]>, &mut [f32], Option<&[Signs]>, bool);
+
 /// The transforms of one instruction set.
 pub(crate) struct Transforms {
     /// `z = H D x`; asks for half of what follows `x` in memory: what comes of `z` next asks for the rest.
     pub rotate: unsafe fn(&[Signs], &[f32], &mut [f32]),
     /// `z <- D' H D z`, with the signs D and D' that are given. The last argument: whether what follows `z` in
     /// memory comes next.
-    pub transform: unsafe fn(Option<&[Signs]>, &mut [f32], Option<&[Signs]>, bool),
+    pub transform: Transform,
     /// `sum += D H z`, which leaves no meaning in `z`. The last argument: whether what follows `sum` in memory
     /// comes next.
     pub add: unsafe fn(&mut [f32], &[Signs], &mut [f32], bool),
@@ -91,7 +93,7 @@ macro_rules! transforms {
         $($n:literal: $($r:literal rows $h:literal apart),+;)+
     ) => {
         use crate::kernels::transforms::{Signs, ending, fit, request};
-        use crate::kernels::x86::{fetch, prefetch};
+        use crate::kernels::x86::{fetch, prefetch, prefetch_half};
         use crate::layout::{BLOCK, LANES};
 
         /// Coordinates of the first pass.
@@ -188,20 +190,22 @@ macro_rules! transforms {
                 let mut rows = [$splat(0.0); ROWS];
                 // One by one, lest the compiler makes a loop of it, with the rows in memory.
                 $({
-                    let down = $i / PARTS;
-                    if $i % PARTS == 0 {
+                    let down = $width * $i / LANES;
+                    if $width * $i % LANES == 0 {
                         if REQUEST & request::NOW != 0 {
                             fetch(near.wrapping_add(LANES * (row + down)).cast());
                         }
-                        let half = REQUEST & request::HALF != 0 && down % 16 < 8;
-                        if REQUEST & request::LATER != 0 || half {
+                        if REQUEST & request::LATER != 0 {
                             prefetch(near, row + down);
+                        }
+                        if REQUEST & request::HALF != 0 {
+                            prefetch_half(near, row + down, 0);
                         }
                     }
                     // SAFETY: a vector of the group.
                     let mut v = unsafe { $load(from.add(start + $width * $i)) };
                     if FLIP {
-                        v = flip(v, $shift(words[$i % PARTS], down as i32));
+                        v = flip(v, $shift(words[$width * $i % LANES / $width], down as i32));
                     }
                     rows[$i] = in_lanes(v);
                 })+

@@ -150,9 +150,7 @@ fn same_everywhere(quantizer: Quantizer, x: &[f32]) {
     let compressor = quantizer.compressor(x.len());
     let mut sets = Kernels::all().map(|kernels| {
         let mut bytes = Vec::new();
-        if let Err(error) = encode_with(kernels, &compressor, &ID, x, &[], &mut bytes) {
-            return Err(error);
-        }
+        encode_with(kernels, &compressor, &ID, x, &[], &mut bytes)?;
         let plan = expected(compressor, 0);
         let frame = Frame::parse_with(kernels, &bytes, &plan).unwrap();
         let (mut sum, mut folded) = (x.to_vec(), x.to_vec());
@@ -160,7 +158,7 @@ fn same_everywhere(quantizer: Quantizer, x: &[f32]) {
         accumulate_many_with(kernels, &[(frame, 0.37)], &mut folded);
         accumulate_many_with(kernels, &[(frame, -2.0)], &mut folded);
         assert_eq!(bits(&sum), bits(&folded));
-        Ok((bytes, bits(&sum)))
+        Ok::<_, crate::EncodeError>((bytes, bits(&sum)))
     });
     let first = sets.next().unwrap();
     for other in sets {

@@ -11,6 +11,7 @@ mod error_feedback;
 mod faults;
 mod in_process;
 mod monte_carlo;
+mod phi_and_memories;
 mod probe;
 mod replanning;
 mod resume;

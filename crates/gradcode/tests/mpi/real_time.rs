@@ -155,3 +155,77 @@ fn a_worker_that_changes_is_planned_for_anew() {
     let after = made.plan.straggle_probability[2];
     assert!(before < 0.1 && after > 0.3, "{before} then {after}");
 }
+
+/// Deadlines that pass, messages that miss them, memories, and errors that are not those of the plan, all at
+/// once: the plan follows, and what workers remember is to be delivered with its weights. A run that goes on
+/// from there has the plan, the memories and what was measured.
+#[test]
+fn a_plan_follows_the_quantization_error_of_workers_with_memories() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out");
+    let text = |iterations: usize| {
+        let drawn = "[straggler]\nrate = [3.0, 2.0, 1.5, 1.0]\ndeadline = 2.0\nunit_seconds = 0.02\n\
+                     inject = \"delay\"\n\
+                     [codec]\nphi_every = 2\nerror_feedback = \"keep\"\nshrink = true\n\
+                     [replan]\non_phi = true\npause = 5\n";
+        experiment(drawn)
+            .replace(
+                &format!("iterations = {ITERATIONS}"),
+                &format!("iterations = {iterations}"),
+            )
+            .replace("mean_bits = 6.0", "mean_bits = 3.0")
+    };
+    let go_on = |iterations: usize, ranks: usize| {
+        let file = scratch.file("experiment.toml", &text(iterations));
+        let mut words = train(&file, &out);
+        words.extend(["--resume", "auto"].map(str::to_owned));
+        let job = Launch::train(&scratch, ranks, &words).run();
+        job.expect_code(0);
+        job
+    };
+    let state = |iterations: usize| -> serde_json::Value {
+        let file = format!("checkpoints/iteration-{iterations:012}/state.json");
+        let text = std::fs::read(out.join(file)).expect("a state");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    let first = go_on(30, 5);
+    let log = || run_log::RunReader::open(&out).expect("a readable log");
+    let plans = log().plans().expect("plans");
+    let made = plans
+        .iter()
+        .find(|entry| entry.plan.reason.contains("quantization error"));
+    let made = made.unwrap_or_else(|| panic!("no plan follows\n{}", first.output));
+    assert!(first.output.contains("the quantization error at "));
+    assert_ne!(plans[0].plan.encoding, made.plan.encoding);
+    let late = series(&out, "late");
+    let (before, after) = late.split_at(made.start_iteration as usize);
+    assert!(before.iter().sum::<f64>() > 0.0 && after.iter().sum::<f64>() > 0.0);
+
+    // w_i e_i is what counts, and w_i is that of the plan in force.
+    let saved = state(30);
+    let weights = &plans.last().expect("plans").plan.decode_weight;
+    let remembering = saved["memories"].as_array().expect("memories");
+    assert!(!remembering.is_empty(), "{saved}");
+    let own = saved["memory_weights"].as_array().expect("weights");
+    for (memory, weight) in remembering.iter().zip(own) {
+        let worker = memory[0].as_u64().expect("a worker") as usize;
+        if weights[worker] > 0.0 {
+            assert_eq!(weight.as_f64(), Some(weights[worker]), "worker {worker}");
+        }
+    }
+    assert!(
+        saved["phi_monitor"]["believed"]
+            .as_object()
+            .is_some_and(|known| !known.is_empty())
+    );
+
+    let second = go_on(ITERATIONS, 3);
+    let resumed = log().plans().expect("plans");
+    assert_eq!(series(&out, "loss").len(), ITERATIONS, "{}", second.output);
+    assert!(resumed.len() >= plans.len());
+    for (before, after) in plans.iter().zip(&resumed) {
+        assert_eq!(before.plan.json, after.plan.json, "{}", second.output);
+    }
+    let loss = series(&out, "loss");
+    assert!(loss.iter().all(|loss| !loss.is_infinite()), "{loss:?}");
+}

@@ -74,6 +74,41 @@ fn plans_of_the_measured_quantization_error() {
     assert!(reason.contains("quantization error"), "{reason}");
 }
 
+/// The same with memories, whose meaning hangs on the plan's weights; and broken off after the new plan, to go
+/// on with other ranks.
+#[test]
+fn plans_of_the_measured_quantization_error_with_memories() {
+    let rest = "[model]\nkind = \"least-squares\"\ndimension = 1300\n\
+         [budget]\nmean_bits = 3.0\n\
+         [codec]\nphi_every = 2\nerror_feedback = \"lost\"\nshrink = true\n\
+         [replan]\non_phi = true\npause = 4\n\
+         [optimizer]\nlearning_rate = 0.001\n";
+    let text = convex(rest).replace(
+        "evaluation.every = { steps = 10 }",
+        "evaluation = { every = { steps = 10 }, at_end = false }",
+    );
+    let scratch = Scratch::new();
+    let results = same_everywhere(&scratch, &text, &[2, 3, 5]);
+    assert!(results.straggled());
+    let log = run_log::RunReader::open(scratch.path("ranks-3")).expect("a log");
+    let plans = log.plans().expect("plans");
+    let new = plans.get(1).expect("the closed form is far from true");
+    let reason = &new.plan.reason;
+    assert!(reason.contains("quantization error"), "{reason}");
+    assert_ne!(plans[0].plan.encoding, new.plan.encoding);
+
+    let out = scratch.path("resumed");
+    for (ranks, iterations) in [(3, new.start_iteration + 1), (5, 24)] {
+        let text = text.replace("iterations = 24", &format!("iterations = {iterations}"));
+        let file = scratch.file("part.toml", &text);
+        let mut words = train(&file, &out);
+        words.extend(["--resume", "auto"].map(str::to_owned));
+        let job = Launch::train(&scratch, ranks, &words).run();
+        job.expect_code(0);
+    }
+    Results::read(&out).expect_equal(&results, "broken off and resumed");
+}
+
 #[test]
 fn adam_with_two_tracks() {
     convex_is_the_same(

@@ -218,6 +218,7 @@ fn measure(
         replanner: &mut replanner,
         signals: Signals::default(),
         learner: &mut learner,
+        sums: None,
         optimizer: optimizer.build(parameters)?,
         plan,
         checkpoints: None,

@@ -6,7 +6,6 @@
 
 use crate::distortion::PhiDrift;
 use crate::error::RunError;
-use crate::estimate::Estimate;
 use crate::expected::Messages;
 use crate::gather::Round;
 use crate::master::{Belief, Master};
@@ -114,7 +113,10 @@ impl Master<'_> {
         }
         self.messages = messages;
         self.clockwork.messages(self.messages.all_payload_bits());
-        self.estimate = Estimate::new(&plan, dimension);
+        self.estimate.turn_to(&plan, dimension);
+        if let Some(warning) = self.estimate.prepare(&self.messages) {
+            self.journal.warning(&warning);
+        }
         self.transport.publish(&plan)?;
         self.journal.plan(t, &plan, &reason);
         self.plan_reason = reason;

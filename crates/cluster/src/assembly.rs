@@ -15,9 +15,10 @@ use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::snapshot::Resume;
 use crate::straggling::Clockwork;
+use crate::sums::Summing;
 use crate::transport::Transport;
 use gradient_code::{Decoder, Plan};
-use learner::{Learner, Optimizer};
+use learner::{Learner, Optimizer, Sums};
 use straggler::Monitor;
 
 /// Everything a [`Master`] is made of.
@@ -34,6 +35,8 @@ pub struct Parts<'a> {
     pub signals: Signals,
     /// The master's own model and data, for evaluation.
     pub learner: &'a mut dyn Learner,
+    /// Adds up the gradients on a device instead of the CPU, for as long as it can add all that plans call for.
+    pub sums: Option<Box<dyn Sums>>,
     /// The update rule.
     pub optimizer: Box<dyn Optimizer>,
     /// The plan to begin with; a resumed run takes the checkpoint's.
@@ -77,6 +80,10 @@ impl<'a> Master<'a> {
         }
         let messages = Messages::new(&parts.plan, parts.settings, dimension)
             .map_err(|error| RunError::Replan(error.to_string()))?;
+        let mut estimate = Estimate::new(&parts.plan, dimension, Summing::new(parts.sums));
+        if let Some(warning) = estimate.prepare(&messages) {
+            parts.journal.warning(&warning);
+        }
         let workers = parts.plan.workers.len();
         let mut clockwork = Clockwork::new(
             parts.settings.straggling.clone(),
@@ -102,7 +109,7 @@ impl<'a> Master<'a> {
             parameters,
             learner: parts.learner,
             optimizer: parts.optimizer,
-            estimate: Estimate::new(&parts.plan, dimension),
+            estimate,
             messages,
             clockwork,
             roster: Roster::new(workers),

@@ -116,6 +116,16 @@ pub enum RunError {
         /// The plan's scheme.
         scheme: String,
     },
+    /// The device that adds up the gradients failed.
+    #[error("failed to decode the gradients of iteration {iteration} on {device}: {source}")]
+    Sums {
+        /// The iteration.
+        iteration: u64,
+        /// The device.
+        device: String,
+        /// What it says.
+        source: LearnerError,
+    },
     /// The answers of a round have no decoding weights.
     #[error("failed to decode iteration {iteration}: {reason}")]
     Decode {

@@ -1,12 +1,13 @@
 //! The decoded gradient, formed while frames arrive.
 
 use gradient_code::{Decoder, Plan, SecondTrack};
-use gradient_codec::{Frame, FrameError, Rotation, accumulate_many, accumulate_rotated};
-use learner::Second;
+use gradient_codec::{Frame, FrameError, Rotation};
+use learner::{LearnerError, Second};
 
 use crate::buffer::Buffer;
 use crate::expected::Messages;
 use crate::norms::{Limits, Norms};
+use crate::sums::Summing;
 
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -19,16 +20,29 @@ pub(crate) enum Refusal {
     Exploded { size: f64, median: f64 },
 }
 
+/// Why a round cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Undecoded {
+    /// The responders have no weights.
+    #[error("{0}")]
+    Weights(String),
+    /// The device that adds up the frames failed.
+    #[error(transparent)]
+    Sums(#[from] LearnerError),
+}
+
 /// ghat / n = (1/n) sum_i I_i w_i Q_i(f_i), eq (2) of Song & Choi, and beside it the second track
 /// and the losses that came with the frames.
 ///
 /// Where messages mix m blocks of the gradient (CE-AGC, Munim & Ramamoorthy 2026, arXiv 2603.22514),
 /// block u of ghat is `sum_i R(i,u) Q_i(f_i)`.
 pub(crate) struct Estimate {
-    /// ghat / n: d coordinates, and zeros up to m whole blocks.
-    sum: Vec<f32>,
+    /// ghat / n: d coordinates, and zeros up to m whole blocks, each of them a sum; or one sum of d
+    /// coordinates, and the second track as another.
+    sums: Summing,
+    /// How many sums, and coordinates in each.
+    shape: (usize, usize),
     dimension: usize,
-    second: Option<Vec<f32>>,
     /// What all frames of the round are rotated with, and the sums until they are finished.
     rotation: Option<Rotation>,
     /// Frames that wait for the responder set (decoders with per-round weights).
@@ -67,18 +81,14 @@ pub(crate) struct Folded {
 }
 
 impl Estimate {
-    pub fn new(plan: &Plan, dimension: usize) -> Self {
-        let tracks = matches!(
-            plan.decoder,
-            Decoder::Fixed {
-                second: Some(SecondTrack::Weights(_)),
-                ..
-            }
-        );
+    pub fn new(plan: &Plan, dimension: usize, sums: Summing) -> Self {
         Self {
-            sum: vec![0.0; plan.blocks() * plan.message_len(dimension)],
+            sums,
+            shape: match second_weights(plan) {
+                Some(_) => (2, dimension),
+                None => (plan.blocks(), plan.message_len(dimension)),
+            },
             dimension,
-            second: tracks.then(|| vec![0.0; dimension]),
             rotation: None,
             kept: Vec::new(),
             responders: Vec::new(),
@@ -91,13 +101,34 @@ impl Estimate {
         }
     }
 
+    /// The estimate of another plan, summed in the same place.
+    pub fn turn_to(&mut self, plan: &Plan, dimension: usize) {
+        let sums = std::mem::replace(&mut self.sums, Summing::new(None));
+        *self = Self::new(plan, dimension, sums);
+    }
+
+    /// Makes sure that the plan's messages can be added where the sums are: [`Summing::prepare`].
+    pub fn prepare(&mut self, messages: &Messages) -> Option<String> {
+        let (count, length) = self.shape;
+        self.sums.prepare(messages, count, length)
+    }
+
+    /// Where the sums are made.
+    pub fn device(&self) -> String {
+        self.sums.device()
+    }
+
+    /// Whether [`Estimate::finish`] has work to do on every coordinate.
+    pub fn finishing_takes_time(&self, plan: &Plan) -> bool {
+        let added = matches!(plan.decoder, Decoder::Fixed { .. });
+        !added || self.rotation.is_some() || self.sums.on_device()
+    }
+
     /// Forgets the last round; the next one's frames share `rotation`, or none.
-    pub fn clear(&mut self, rotation: Option<Rotation>) {
+    pub fn clear(&mut self, rotation: Option<Rotation>) -> Result<(), LearnerError> {
+        let (count, length) = self.shape;
+        self.sums.get().clear(count, length)?;
         self.rotation = rotation;
-        self.sum.fill(0.0);
-        if let Some(second) = &mut self.second {
-            second.fill(0.0);
-        }
         self.kept.clear();
         self.responders.clear();
         self.weights.clear();
@@ -106,6 +137,7 @@ impl Estimate {
         self.partition_loss.fill(None);
         self.worker_loss.fill(f64::NAN);
         self.payload_bits = 0;
+        Ok(())
     }
 
     /// Checks frames (worker and buffer) and folds those in that pass, in the order given, in one pass
@@ -114,6 +146,9 @@ impl Estimate {
     ///
     /// A frame is refused if it is not exactly what the plan calls for, or exploded: it then changes
     /// nothing.
+    ///
+    /// # Errors
+    /// If the device that adds them up fails; the round is lost then.
     pub fn fold(
         &mut self,
         plan: &Plan,
@@ -121,7 +156,7 @@ impl Estimate {
         iteration: u64,
         frames: Vec<(usize, Buffer)>,
         (norms, limits): (&mut Norms, Limits),
-    ) -> Vec<Folded> {
+    ) -> Result<Vec<Folded>, LearnerError> {
         let mut admitted = Vec::new();
         let mut verdicts = Vec::new();
         for (worker, buffer) in &frames {
@@ -142,17 +177,15 @@ impl Estimate {
             self.hear(plan, *worker, frame);
             self.payload_bits += messages.payload_bits(*worker);
         }
-        if let Decoder::Fixed { weights, second } = &plan.decoder {
+        if let Decoder::Fixed { weights, .. } = &plan.decoder {
             let n = plan.partitions as f64;
-            let weighted = |weights: &[f64]| -> Vec<_> {
-                let weight = |worker: usize, factor| (factor * weights[worker] / n) as f32;
-                let with_weight = |(worker, frame, factor): &_| (*frame, weight(*worker, *factor));
-                admitted.iter().map(with_weight).collect()
-            };
-            add(self.rotation.as_ref(), &weighted(weights), &mut self.sum);
-            if let (Some(SecondTrack::Weights(v)), Some(track)) = (second, &mut self.second) {
-                add(self.rotation.as_ref(), &weighted(v), track);
-            }
+            let tracks = || std::iter::once(weights).chain(second_weights(plan));
+            let frames = admitted.iter().map(|(worker, frame, factor)| {
+                let weight = |weights: &Vec<f64>| (factor * weights[*worker] / n) as f32;
+                (*frame, tracks().map(weight).collect())
+            });
+            let frames: Vec<_> = frames.collect();
+            self.sums.get().add(self.rotation.as_ref(), &frames)?;
         }
         let keeps = matches!(plan.decoder, Decoder::PerRound(_));
         let outcome = |((worker, buffer), verdict)| {
@@ -174,7 +207,7 @@ impl Estimate {
                 refusal,
             }
         };
-        frames.into_iter().zip(verdicts).map(outcome).collect()
+        Ok(frames.into_iter().zip(verdicts).map(outcome).collect())
     }
 
     /// Notes an accepted frame's worker and losses.
@@ -199,26 +232,19 @@ impl Estimate {
     /// `arrivals[i]` is when worker i arrived, on any clock: a decoder may care who came first.
     ///
     /// # Errors
-    /// If the decoder has no weights for this set.
+    /// If the decoder has no weights for this set, or the device that adds up the frames fails.
     pub fn finish(
         &mut self,
         plan: &Plan,
         messages: &Messages,
         iteration: u64,
         arrivals: &[f64],
-    ) -> Result<Vec<Buffer>, String> {
+    ) -> Result<Vec<Buffer>, Undecoded> {
         let kept = match plan.decoder {
             Decoder::Fixed { .. } => Vec::new(),
             Decoder::PerRound(_) => self.decode_kept(plan, messages, iteration, arrivals)?,
         };
-        if let Some(rotation) = self.rotation.take() {
-            let length = self.sum.len() / plan.blocks();
-            let sums = self.sum.chunks_exact_mut(length);
-            sums.for_each(|sum| rotation.invert(sum));
-            if let Some(track) = &mut self.second {
-                rotation.invert(track);
-            }
-        }
+        self.sums.get().finish(self.rotation.take().as_ref())?;
         Ok(kept)
     }
 
@@ -229,7 +255,7 @@ impl Estimate {
         messages: &Messages,
         iteration: u64,
         arrivals: &[f64],
-    ) -> Result<Vec<Buffer>, String> {
+    ) -> Result<Vec<Buffer>, Undecoded> {
         let arrival = |worker: usize| (arrivals[worker], worker);
         self.responders.sort_by(|&a, &b| {
             let ((a, i), (b, j)) = (arrival(a), arrival(b));
@@ -238,23 +264,23 @@ impl Estimate {
         let round = plan
             .decoder
             .round(&self.responders, plan, iteration)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Undecoded::Weights(error.to_string()))?;
         self.weights = round.weights;
         self.decoder_norm = round.amplification.sqrt();
         let mut kept = std::mem::take(&mut self.kept);
         kept.sort_by_key(|kept| kept.worker); // sums of f32 are made in a fixed order
         let (n, blocks) = (plan.partitions as f64, plan.blocks());
-        let length = self.sum.len() / blocks;
         let mut frames = Vec::new();
         for kept in &kept {
             let frame = messages
                 .reopen(kept.worker, iteration, &kept.buffer)
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| Undecoded::Weights(error.to_string()))?;
             let Some(at) = self.responders.iter().position(|i| *i == kept.worker) else {
                 continue; // whoever has a frame here is among them
             };
             let weights = &self.weights[at * blocks..][..blocks];
-            frames.push((frame, kept.factor, weights));
+            let scaled = weights.iter().map(|w| (kept.factor * w / n) as f32);
+            frames.push((frame, scaled.collect()));
             // A loss has no blocks: each block's coefficients decode it, and their mean is taken.
             let fold = plan.fold(kept.worker, iteration);
             let held = plan.workers[kept.worker].assignment.iter();
@@ -264,18 +290,13 @@ impl Estimate {
                 self.loss_decoded += decoded / (n * blocks as f64);
             }
         }
-        for (u, sum) in self.sum.chunks_exact_mut(length).enumerate() {
-            let weighted = frames
-                .iter()
-                .map(|(frame, factor, weights)| (*frame, (factor * weights[u] / n) as f32));
-            add(self.rotation.as_ref(), &weighted.collect::<Vec<_>>(), sum);
-        }
+        self.sums.get().add(self.rotation.as_ref(), &frames)?;
         Ok(kept.into_iter().map(|kept| kept.buffer).collect())
     }
 
     /// ghat / n, d coordinates.
     pub fn gradient(&self) -> &[f32] {
-        &self.sum[..self.dimension]
+        &self.sums.values()[..self.dimension]
     }
 
     /// Each responder's weight in each of the m blocks, in the order of `responders`; once finished.
@@ -302,15 +323,15 @@ impl Estimate {
 
     /// What the optimizer's second moment sees.
     pub fn second<'a>(&'a self, plan: &Plan) -> Second<'a> {
-        match (&plan.decoder, &self.second) {
-            (_, Some(track)) => Second::Track(track),
-            (
-                Decoder::Fixed {
-                    second: Some(SecondTrack::Scaled(kappa)),
-                    ..
-                },
-                None,
-            ) => Second::Scaled(*kappa as f32),
+        match &plan.decoder {
+            Decoder::Fixed {
+                second: Some(SecondTrack::Weights(_)),
+                ..
+            } => Second::Track(&self.sums.values()[self.dimension..]),
+            Decoder::Fixed {
+                second: Some(SecondTrack::Scaled(kappa)),
+                ..
+            } => Second::Scaled(*kappa as f32),
             _ => Second::Same,
         }
     }
@@ -331,12 +352,14 @@ impl Estimate {
     }
 }
 
-/// `sum += weight * Q(f)` for every frame in one pass, in the coordinates of the shared rotation if
-/// there is one.
-fn add(rotation: Option<&Rotation>, frames: &[(Frame<'_>, f32)], sum: &mut [f32]) {
-    match rotation {
-        Some(shared) => accumulate_rotated(shared, frames, sum),
-        None => accumulate_many(frames, sum),
+/// The weights of a second track that is decoded beside the gradient.
+fn second_weights(plan: &Plan) -> Option<&Vec<f64>> {
+    match &plan.decoder {
+        Decoder::Fixed {
+            second: Some(SecondTrack::Weights(weights)),
+            ..
+        } => Some(weights),
+        _ => None,
     }
 }
 

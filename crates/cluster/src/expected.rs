@@ -48,6 +48,12 @@ impl Messages {
         Ok(messages)
     }
 
+    /// What the frames are compressed with, worker by worker.
+    pub fn compressors(&self) -> impl Iterator<Item = &Compressor> {
+        let busy = self.kinds.iter().flatten();
+        busy.map(|(compressor, _)| compressor)
+    }
+
     /// Length of worker i's frame in bytes; 0 for an idle worker.
     pub fn frame_bytes(&self, worker: usize) -> usize {
         self.frame_bytes[worker]

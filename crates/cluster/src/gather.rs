@@ -12,13 +12,13 @@
 use crate::buffer::Buffer;
 use crate::downlink::Model;
 use crate::error::RunError;
-use crate::estimate::Refusal;
+use crate::estimate::{Refusal, Undecoded};
 use crate::master::Master;
 use crate::message::{Header, Task};
 use crate::straggling::RoundTiming;
 use crate::transport::beside_if_large;
-use gradient_code::Decoder;
 use gradient_codec::FrameError;
+use learner::LearnerError;
 use run_log::IterationRow;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -167,7 +167,8 @@ impl Master<'_> {
         row: &mut IterationRow,
     ) -> Result<Option<f64>, RunError> {
         let rotation = self.messages.shared_rotation(round.iteration);
-        self.estimate.clear(rotation);
+        let cleared = self.estimate.clear(rotation);
+        cleared.map_err(|source| self.device_failed(round.iteration, source))?;
         self.not_finite = false;
         row.deadline = round.timing.deadline;
         let mut state = Gathering {
@@ -229,17 +230,19 @@ impl Master<'_> {
             false => &row.per_worker.arrival_time,
         };
         let (estimate, plan, messages) = (&mut self.estimate, &self.plan, &self.messages);
-        // With fixed weights and nothing to rotate back, nothing is left to do.
-        let coordinates = match (&plan.decoder, rotation) {
-            (Decoder::Fixed { .. }, None) => 0,
-            _ => self.parameters.len(),
+        let coordinates = match estimate.finishing_takes_time(plan) {
+            true => self.parameters.len(),
+            false => 0,
         };
         let work = || estimate.finish(plan, messages, round.iteration, arrivals);
         let (finished, moved) = beside_if_large(coordinates, self.transport, work);
         moved?;
-        let kept = finished.map_err(|reason| RunError::Decode {
-            iteration: round.iteration,
-            reason,
+        let kept = finished.map_err(|error| match error {
+            Undecoded::Sums(source) => self.device_failed(round.iteration, source),
+            Undecoded::Weights(reason) => RunError::Decode {
+                iteration: round.iteration,
+                reason,
+            },
         })?;
         for buffer in kept {
             self.transport.recycle(buffer);
@@ -303,6 +306,7 @@ impl Master<'_> {
         // Other frames move on meanwhile; folding itself takes all the cores.
         let (folded, moved) = beside_if_large(coordinates, self.transport, work);
         moved?;
+        let folded = folded.map_err(|source| self.device_failed(t, source))?;
         for frame in folded {
             if let Some(reason) = frame.refusal {
                 use FrameError::{Iteration, Worker};
@@ -318,6 +322,14 @@ impl Master<'_> {
             self.roster.release(frame.worker);
         }
         Ok(())
+    }
+
+    fn device_failed(&self, iteration: u64, source: LearnerError) -> RunError {
+        RunError::Sums {
+            iteration,
+            device: self.estimate.device(),
+            source,
+        }
     }
 
     /// Fills in who was late and by how much, and what had to be refused since the last iteration.

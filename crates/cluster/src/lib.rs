@@ -39,6 +39,7 @@ mod signals;
 mod silence;
 mod snapshot;
 mod straggling;
+mod sums;
 mod transport;
 mod worker;
 

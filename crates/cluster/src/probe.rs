@@ -108,6 +108,7 @@ pub fn probe(parts: ProbeParts<'_>) -> Result<Probe, RunError> {
         replanner: &mut replanner,
         signals: Signals::default(),
         learner: &mut pinned,
+        sums: None,
         optimizer: OptimizerConfig::default()
             .build(gradients.dimension)
             .map_err(|error| failed(LearnerError::Backend(error.to_string())))?,

@@ -327,6 +327,7 @@ fn master(
         replanner: &mut replanner,
         signals: Signals::default(),
         learner: &mut learner,
+        sums: None,
         optimizer: Box::new(Counter(0)),
         plan: plan()?,
         checkpoints: None,

@@ -1,6 +1,6 @@
 //! The [`Learner`] trait and the values that cross it.
 
-use crate::{LearnerError, ResidentGradient};
+use crate::{LearnerError, ResidentGradient, Sums};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -44,6 +44,11 @@ pub trait Learner: Send {
     /// The way to leave gradients in the memory of the device that computes them and encode them
     /// there, where the learner has one.
     fn resident(&mut self) -> Option<&mut dyn ResidentGradient> {
+        None
+    }
+
+    /// A way to sum gradient frames on the device that this learner computes with, where it has one.
+    fn sums(&self) -> Option<Box<dyn Sums>> {
         None
     }
 

@@ -5,7 +5,7 @@
 //! 1. [`Learner`]: a model together with its data. It turns (parameters, iteration, assignment)
 //!    into a coded gradient, and parameters into held-out metrics. `torch-models` implements it
 //!    over libtorch, [`convex`] with plain loops. [`ResidentGradient`]: a gradient that is compressed
-//!    in the memory of the device that computed it.
+//!    in the memory of the device that computed it; [`Sums`]: what a master decodes, summed on one.
 //!    [`Cached`] wraps one for a process that plays many workers.
 //! 2. [`minibatch`]: which samples belong to a partition and which of them an iteration uses, as
 //!    pure functions of the run seed.
@@ -54,6 +54,7 @@ pub mod mlp;
 mod normal;
 pub mod optimizer;
 mod resident;
+mod sums;
 
 pub use cached::Cached;
 pub use error::LearnerError;
@@ -65,3 +66,4 @@ pub use optimizer::{
     Optimizer, OptimizerConfig, OptimizerState, Schedule, ScheduleShape, Second, learning_rate,
 };
 pub use resident::{ResidentError, ResidentGradient};
+pub use sums::Sums;

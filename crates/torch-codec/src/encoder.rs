@@ -1,7 +1,7 @@
 //! From a tensor to a frame.
 
 use crate::error::DeviceCodecError;
-use crate::layout::{FULL_LANES, Run, runs, segment_words};
+use crate::layout::{FULL_LANES, Run, runs, segment_words, segments_at_once};
 use crate::nearest::nearest;
 use crate::pack::pack;
 use crate::philox::random_bits;
@@ -13,10 +13,6 @@ use gradient_codec::{
     Coding, Compressor, EncodeError, Generator, MessageId, Operator, Quantizer, Rotation, Scale,
 };
 use tch::{Device, Kind, TchError, Tensor};
-
-/// Segments that are worked on together: 4 Mi coordinates keep a GPU busy, a CPU's caches prefer fewer.
-const SEGMENTS_AT_ONCE: usize = 64;
-const SEGMENTS_AT_ONCE_ON_CPU: usize = 2;
 
 /// Encodes vectors on the device that holds them.
 ///
@@ -36,13 +32,9 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder of vectors on `device`.
     pub fn new(device: Device) -> Self {
-        let segments_at_once = match device {
-            Device::Cpu => SEGMENTS_AT_ONCE_ON_CPU,
-            _ => SEGMENTS_AT_ONCE,
-        };
         Self {
             device,
-            segments_at_once,
+            segments_at_once: segments_at_once(device),
             body: None,
             staging: None,
         }

@@ -2,6 +2,7 @@
 
 use gradient_codec::Quantizer;
 use gradient_codec::layout::{BLOCK, LANES, ROWS, SEGMENT, Segment};
+use tch::Device;
 
 /// Consecutive segments of one length: full ones, or the last one alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,14 @@ impl Run {
     /// Blocks of the frame before the run.
     pub fn first_block(&self) -> u64 {
         (self.start() / BLOCK) as u64
+    }
+}
+
+/// Segments that are worked on together: 4 Mi coordinates keep a GPU busy, a CPU's caches prefer fewer.
+pub(crate) fn segments_at_once(device: Device) -> usize {
+    match device {
+        Device::Cpu => 2,
+        _ => 64,
     }
 }
 

@@ -2,18 +2,19 @@
 //! is packed.
 //!
 //! [`Encoder`] writes the very bytes of [`gradient_codec::Compressor::encode`] with
-//! [`gradient_codec::Generator::Philox`], and [`Decoder`] adds a frame to a tensor with the very bits
-//! of [`gradient_codec::Frame::accumulate`]. `docs/format.md` is the contract of both.
+//! [`gradient_codec::Generator::Philox`], and [`Accumulator`] adds frames up with the very bits
+//! of [`gradient_codec::accumulate_many`]. `docs/format.md` is the contract of both.
 //!
 //! From the bottom up: `philox` makes the random bits, `scale` a bucket's norm, largest or mean magnitude and
-//! its step, `rotate` random rotations, `round` and `nearest` the codes, `pack` the words of a block. All
-//! of it is integer operations, and f32 and f64 operations that IEEE 754 fixes (one operation per kernel, so
-//! that nothing is fused), so any device gives the same bytes; [`Encoder::agrees_with_the_cpu`] tries.
+//! its step, `rotate` random rotations, `round` and `nearest` the codes, `pack` the words of a block; `levels` goes
+//! back from words to what they stand for. All of it is integer operations, and f32 and f64 operations that IEEE 754 fixes (one operation per kernel, so
+//! that nothing is fused), so any device gives the same bytes; [`Encoder::agrees_with_the_cpu`] and
+//! [`Accumulator::agrees_with_the_cpu`] try.
 //!
 //! ```
 //! use gradient_codec::{Expected, Frame, Generator, MessageId, Preset};
 //! use tch::{Device, Tensor};
-//! use torch_codec::{Decoder, Encoder};
+//! use torch_codec::{Accumulator, Encoder};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let compressor = Preset::default().compressor(4, 1000)?.with_generator(Generator::Philox);
@@ -27,19 +28,22 @@
 //!
 //! let expected = Expected::new(&id, compressor, 1);
 //! let parsed = Frame::parse(&frame, &expected)?;
-//! let mut sum = Tensor::zeros([1000], (tch::Kind::Float, Device::Cpu));
-//! Decoder::new(Device::Cpu).accumulate(&parsed, 2.0, &mut sum)?;
+//! let mut sums = Accumulator::new(Device::Cpu);
+//! sums.clear(1, 1000)?;
+//! sums.add(None, &[(parsed, vec![2.0])])?;
+//! sums.finish(None)?;
 //! let mut wanted = vec![0.0; 1000];
 //! parsed.accumulate(2.0, &mut wanted);
-//! assert_eq!(Vec::<f32>::try_from(&sum)?, wanted);
+//! assert_eq!(sums.values(), wanted);
 //! # Ok(())
 //! # }
 //! ```
 
-mod decoder;
+mod accumulator;
 mod encoder;
 mod error;
 mod layout;
+mod levels;
 mod nearest;
 mod pack;
 mod philox;
@@ -48,6 +52,6 @@ mod round;
 mod scale;
 mod verify;
 
-pub use decoder::Decoder;
+pub use accumulator::Accumulator;
 pub use encoder::Encoder;
 pub use error::DeviceCodecError;

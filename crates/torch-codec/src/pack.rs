@@ -33,22 +33,44 @@ pub(crate) fn pack(codes: &Tensor, bits: i64) -> Result<Tensor, TchError> {
     Tensor::f_stack(&words, 1)
 }
 
-/// Unpacks words, int64 of which the low 32 bits count, shape `[blocks, bits, lanes]`, to codes in two's
-/// complement, int64, shape `[blocks, 32, lanes]`.
+/// Unpacks words, int32, shape `[blocks, bits, lanes]`, to codes in two's complement, int32, shape
+/// `[blocks, 32, lanes]`.
 pub(crate) fn unpack(words: &Tensor, bits: i64) -> Result<Tensor, TchError> {
-    let device = words.device();
+    let (device, (blocks, _, lanes)) = (words.device(), words.size3()?);
+    if 32 % bits == 0 {
+        // No row crosses from a word into the next.
+        let rows = 32 / bits;
+        let up = Tensor::f_arange(rows, (Kind::Int, device))?
+            .f_mul_scalar_(bits)?
+            .f_view([1, 1, rows, 1])?;
+        return words
+            .f_view([blocks, bits, 1, lanes])?
+            .f_bitwise_left_shift(&up)?
+            .f_bitwise_right_shift_tensor_scalar_(32 - bits)?
+            .f_reshape([blocks, 32, lanes]);
+    }
     let first = Tensor::f_arange(32, (Kind::Int64, device))?
-        .f_mul_scalar(bits)?
-        .f_bitwise_right_shift_tensor_scalar(5)?;
+        .f_mul_scalar_(bits)?
+        .f_bitwise_right_shift_tensor_scalar_(5)?;
     // Rows of the last word have no second one and need none.
     let second = first.f_add_scalar(1)?.f_clamp_max(bits - 1)?;
-    let low = words.f_index_select(1, &second)?.f_bitwise_and_(LOW)?;
+    let up = within_word(bits, device)?.f_to_kind(Kind::Int)?;
+    // The first `up` bits of the second word. Shifts of 32 leave nothing that is kept.
+    let kept = up
+        .f_zeros_like()?
+        .f_bitwise_not_()?
+        .f_bitwise_left_shift_(&up)?
+        .f_bitwise_not_()?;
+    let down = up.f_neg()?.f_add_scalar_(32)?;
+    let low = words
+        .f_index_select(1, &second)?
+        .f_bitwise_right_shift_(&down)?
+        .f_bitwise_and_tensor_(&kept)?;
     words
         .f_index_select(1, &first)?
-        .f_bitwise_left_shift_tensor_scalar_(32)?
+        .f_bitwise_left_shift_(&up)?
         .f_bitwise_or_tensor_(&low)?
-        .f_bitwise_left_shift_(&within_word(bits, device)?)?
-        .f_bitwise_right_shift_tensor_scalar_(64 - bits)
+        .f_bitwise_right_shift_tensor_scalar_(32 - bits)
 }
 
 /// The first row that begins in `word` or later.
@@ -96,7 +118,7 @@ mod tests {
                     assert_eq!(found, *word, "bits {bits} word {k}");
                 }
             }
-            let unpacked = unpack(&packed.to_kind(Kind::Int).to_kind(Kind::Int64), bits).unwrap();
+            let unpacked = unpack(&packed.to_kind(Kind::Int), bits).unwrap();
             for (lane, codes) in lanes.iter().enumerate() {
                 for (row, code) in codes.iter().enumerate() {
                     let signed = code << (64 - bits) >> (64 - bits);

@@ -97,7 +97,10 @@ fn hadamard(x: &Tensor) -> Result<Tensor, TchError> {
     while half < size {
         let pairs = x.f_view([-1, 2, half])?;
         let (a, b) = (pairs.f_select(1, 0)?, pairs.f_select(1, 1)?);
-        x = Tensor::f_stack(&[a.f_add(&b)?, a.f_sub(&b)?], 1)?;
+        let turned = pairs.f_empty_like()?;
+        let _ = a.f_add_out(&turned.f_select(1, 0)?, &b)?;
+        let _ = a.f_sub_out(&turned.f_select(1, 1)?, &b)?;
+        x = turned;
         half *= 2;
     }
     let scale = (1.0 / (size as f64).sqrt()) as f32;

@@ -1,12 +1,11 @@
-//! The device's frames and sums against the CPU's, on libtorch's CPU device: bytes and bits, not
-//! tolerances.
+//! The device's frames against the CPU's, on libtorch's CPU device: bytes, not tolerances.
 
 use gradient_codec::{
     Compressor, EncodeError, Expected, Frame, Generator, MessageId, OneBitScale, Operator, Preset,
     Quantizer, Scale, Sharing, random,
 };
 use tch::{Device, Kind, Tensor};
-use torch_codec::{Decoder, DeviceCodecError, Encoder};
+use torch_codec::{Accumulator, DeviceCodecError, Encoder};
 
 const ID: MessageId = MessageId {
     seed: 0x5eed,
@@ -58,7 +57,7 @@ fn on_cpu(compressor: &Compressor, x: &[f32], tail: &[f32]) -> Result<Vec<u8>, E
     compressor.encode(&ID, x, tail, &mut frame).map(|()| frame)
 }
 
-/// Encodes both ways and compares; decodes both ways, onto a sum that is not zero, and compares.
+/// Encodes both ways and compares; decodes both ways and compares.
 fn check(encoder: &mut Encoder, quantizer: Quantizer, x: &[f32]) {
     let compressor = quantizer
         .with_generator(Generator::Philox)
@@ -74,16 +73,18 @@ fn check(encoder: &mut Encoder, quantizer: Quantizer, x: &[f32]) {
 
     let expected = Expected::new(&ID, compressor, 2);
     let frame = Frame::parse(&found, &expected).unwrap();
-    let before: Vec<f32> = (0..x.len()).map(|i| (i as f32 * 0.1).sin()).collect();
-    let mut wanted = before.clone();
+    let mut wanted = vec![0.0; x.len()];
     frame.accumulate(-0.3, &mut wanted);
-    let mut found = Tensor::from_slice(&before);
-    Decoder::new(Device::Cpu)
-        .accumulate(&frame, -0.3, &mut found)
-        .unwrap();
-    let found = Vec::<f32>::try_from(&found).unwrap();
+    let mut sums = Accumulator::new(Device::Cpu);
+    sums.clear(1, x.len()).unwrap();
+    sums.add(None, &[(frame, vec![-0.3])]).unwrap();
+    sums.finish(None).unwrap();
     let bits = |x: &[f32]| x.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    assert!(bits(&found) == bits(&wanted), "{quantizer:?} {}", x.len());
+    assert!(
+        bits(sums.values()) == bits(&wanted),
+        "{quantizer:?} {}",
+        x.len()
+    );
 }
 
 fn uniform(scale: Scale, bucket: u32, bits: u8) -> Quantizer {
@@ -264,32 +265,6 @@ fn what_only_the_cpu_does_is_said() {
             matches!(error, Err(DeviceCodecError::Tensor { .. })),
             "{error:?}"
         );
-    }
-}
-
-/// Raw f32 frames are added too; sparse ones are not.
-#[test]
-fn other_frames_of_a_round() {
-    let n = 66_000;
-    let x = gradient(n);
-    let mut sum = Tensor::zeros([n as i64], (Kind::Float, Device::Cpu));
-    let mut wanted = vec![0.0; n];
-    let raw = Quantizer::f32().compressor(n);
-    let sparse = "top-k:9"
-        .parse::<Preset>()
-        .unwrap()
-        .compressor(1, n)
-        .unwrap();
-    for (compressor, adds) in [(raw, true), (sparse, false)] {
-        let bytes = on_cpu(&compressor, &x, &[]).unwrap();
-        let expected = Expected::new(&ID, compressor, 0);
-        let frame = Frame::parse(&bytes, &expected).unwrap();
-        let added = Decoder::new(Device::Cpu).accumulate(&frame, 0.7, &mut sum);
-        assert_eq!(added.is_ok(), adds);
-        if adds {
-            frame.accumulate(0.7, &mut wanted);
-            assert_eq!(Vec::<f32>::try_from(&sum).unwrap(), wanted);
-        }
     }
 }
 

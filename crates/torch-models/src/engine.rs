@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use learner::{
     Description, Evaluation, Learner, LearnerError, Metric, PartitionLoss, ResidentGradient, Slot,
+    Sums,
 };
 use tch::{Device, Tensor};
 
@@ -25,6 +26,7 @@ use crate::flat::Flat;
 use crate::resident::Resident;
 use crate::source::Source;
 use crate::store::{Buffer, Store};
+use crate::sums::DeviceSums;
 use crate::weights::{self, Loaded};
 
 /// What is computed from samples.
@@ -425,6 +427,13 @@ impl<T: Task> Learner for TorchLearner<T> {
 
     fn resident(&mut self) -> Option<&mut dyn ResidentGradient> {
         Some(self)
+    }
+
+    fn sums(&self) -> Option<Box<dyn Sums>> {
+        Some(Box::new(DeviceSums::new(
+            self.device,
+            self.threads as usize,
+        )))
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Vec<Metric>, LearnerError> {

@@ -13,7 +13,8 @@
 //!    [`engine`]: the learner itself, which keeps a partition's gradient a function of (parameters, partition, iteration) alone.
 //!    [`Predictor`]: a trained detector on images of any kind.
 //! 6. [`Scripted`], [`arrays`]: a TorchScript model of the user's own, on rows of arrays.
-//!    Gradients may be encoded on the device that computed them ([`learner::ResidentGradient`]).
+//!    Gradients may be encoded on the device that computed them ([`learner::ResidentGradient`]), and a
+//!    master may add up what it receives on its own ([`DeviceSums`]).
 //! 7. [`device`](mod@device): the CPU, or CUDA loaded at run time; [`precision`]: f32 or mixed.
 //!
 //! Determinism: with equal libtorch thread counts on one kind of device, equal inputs give equal
@@ -76,6 +77,7 @@ pub mod single_label;
 mod single_shot;
 pub mod source;
 pub mod store;
+mod sums;
 pub mod token_windows;
 pub mod weights;
 
@@ -89,3 +91,4 @@ pub use precision::Precision;
 pub use predictor::{Found, Predictor};
 pub use scripted::{Scripted, build_scripted, scripted_parameters};
 pub use single_shot::SingleShot;
+pub use sums::DeviceSums;

@@ -1,30 +1,32 @@
-//! Training whose gradients are encoded where they are computed gives the bits of training whose
-//! gradients are encoded on the CPU with the same generator.
+//! Training whose gradients are encoded where they are computed, and decoded where the master's model is, gives
+//! the bits of training whose gradients are encoded with the same generator and decoded on the CPU.
 
 mod common;
+#[path = "common/rounds.rs"]
+mod rounds;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cluster::{
-    Belief, Distortion, Downlink, EmptyRound, Engine, ErrorFeedback, Every, InProcess, Journal,
-    Limits, Master, OnStraggling, Parts, Settings, Signals, Straggling, Task, TaskError, Tolerance,
+    Belief, Engine, ErrorFeedback, InProcess, Master, OnStraggling, Parts, Settings, Signals, Task,
+    TaskError,
 };
 use common::{Shapes, shapes};
 use gradient_code::{Budget, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::{EncodeError, Generator, Preset};
 use learner::{
     Description, Learner, LearnerError, Metric, OptimizerConfig, PartitionLoss, ResidentGradient,
-    Schedule, ScheduleShape,
+    Sums,
 };
-use run_log::IterationRow;
-use straggler::{DelayModel, WorkerDelay};
+use rounds::Rows;
 use torch_models::{ImageConfig, ModelConfig, TorchConfig, build};
 
 const WORKERS: usize = 3;
 const ITERATIONS: u64 = 6;
 const SEED: u64 = 5;
+const LATE: [f64; WORKERS] = [0.05, 0.2, 0.4];
 
 /// A learner that counts how often its gradients stay where they are, and may keep that to itself.
 struct Counted {
@@ -55,6 +57,9 @@ impl Learner for Counted {
     fn resident(&mut self) -> Option<&mut dyn ResidentGradient> {
         self.kept.fetch_add(1, Ordering::Relaxed);
         self.inner.resident()
+    }
+    fn sums(&self) -> Option<Box<dyn Sums>> {
+        self.inner.sums()
     }
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Vec<Metric>, LearnerError> {
         self.inner.evaluate(parameters)
@@ -94,7 +99,7 @@ fn plan(preset: &Preset, dimension: usize) -> Plan {
     let phi = |bits: u8| preset.phi(bits, dimension);
     let setting = Setting {
         partitions: WORKERS,
-        straggle_probabilities: &[0.05, 0.2, 0.4],
+        straggle_probabilities: &LATE,
         phi: &phi,
         scaling: Scaling::Factor(1.0),
         by_width: None,
@@ -110,76 +115,21 @@ fn plan(preset: &Preset, dimension: usize) -> Plan {
 }
 
 fn settings(preset: Preset, generator: Generator) -> Settings {
-    Settings {
-        seed: SEED,
-        iterations: ITERATIONS,
-        preset,
-        generator,
-        shrink: false,
-        error_feedback: None,
-        downlink: Downlink::F32,
-        straggling: Straggling::Erase {
-            model: DelayModel::new(
-                [0.05f64, 0.2, 0.4]
-                    .map(|p| WorkerDelay::Exponential { rate: -p.ln() })
-                    .to_vec(),
-            )
-            .unwrap(),
-            deadline: 1.0,
-            bandwidth: None,
-            unit_seconds: 1.0,
-        },
-        learning_rate: Schedule {
-            base: 0.01,
-            shape: ScheduleShape::Constant,
-            warmup: 0,
-            end: 0.0,
-        },
-        clip_norm: 0.0,
-        evaluate_every: Every::Never,
-        evaluate_at_end: false,
-        relative_error_every: 0,
-        // Measured messages are encoded on the CPU whatever is asked for.
-        distortion: Distortion {
-            every: 3,
-            refresh: None,
-        },
-        empty_round: EmptyRound::Step,
-        max_empty_rounds: 50,
-        replan: None,
-        min_workers: 1,
-        give_up_after: 5,
-        give_up_seconds: 0.0,
-        tolerance: Tolerance::ANYTHING,
-        limits: Limits::default(),
-        silence_timeout: 100.0,
-        grants: 2,
-    }
+    rounds::settings(preset, generator, SEED, ITERATIONS, &LATE)
 }
 
-#[derive(Default)]
-struct Rows(Vec<IterationRow>);
-
-impl Journal for Rows {
-    fn iteration(&mut self, row: IterationRow) {
-        self.0.push(row);
-    }
-    fn evaluation(&mut self, _: u64, _: &[Metric]) {}
-    fn plan(&mut self, _: u64, _: &Plan, _: &str) {}
-    fn note(&mut self, _: &str) {}
-    fn warning(&mut self, text: &str) {
-        panic!("{text}");
-    }
-    fn commit(&mut self) -> Result<(), String> {
-        Ok(())
-    }
-    fn checkpoint(&mut self, _: u64, _: f64) {}
-}
-
-/// The last parameters of a run, and the bits that travelled and losses that were logged.
-fn run(data: &Shapes, preset: Preset, engine: impl Fn(Engine) -> Engine) -> (Vec<u32>, Vec<u64>) {
+/// The last parameters of a run, and the bits that travelled and losses that were logged. `summed`: the master
+/// decodes on its model's device.
+fn run(
+    data: &Shapes,
+    preset: Preset,
+    engine: impl Fn(Engine) -> Engine,
+    summed: bool,
+) -> (Vec<u32>, Vec<u64>) {
     let kept = Arc::default();
     let mut master = learner(data, &kept);
+    let sums = master.sums().filter(|_| summed);
+    assert_eq!(sums.is_some(), summed);
     let plan = plan(&preset, master.dimension());
     let workers = Engine::new(learner(data, &kept), preset, SEED);
     let settings = settings(preset, Generator::Philox);
@@ -194,6 +144,7 @@ fn run(data: &Shapes, preset: Preset, engine: impl Fn(Engine) -> Engine) -> (Vec
         journal: &mut rows,
         replanner: &mut replanner,
         signals: Signals::default(),
+        sums,
         learner: &mut *master,
         optimizer,
         plan,
@@ -204,8 +155,9 @@ fn run(data: &Shapes, preset: Preset, engine: impl Fn(Engine) -> Engine) -> (Vec
     master.run().unwrap();
     let parameters = master.parameters().iter().map(|p| p.to_bits()).collect();
     drop(master);
+    assert!(rows.warnings.is_empty(), "{:?}", rows.warnings);
     let logged = rows
-        .0
+        .rows
         .iter()
         .flat_map(|row| [row.bits_up, row.loss.to_bits(), row.responders])
         .collect();
@@ -213,9 +165,9 @@ fn run(data: &Shapes, preset: Preset, engine: impl Fn(Engine) -> Engine) -> (Vec
 }
 
 #[test]
-fn training_gives_the_same_bits_wherever_gradients_are_encoded() {
+fn training_gives_the_same_bits_wherever_gradients_are_encoded_and_summed() {
     let data = shapes(16, 64);
-    for text in ["qsgd-bucketed:max:512", "qsgd"] {
+    for text in ["qsgd-bucketed:max:512", "qsgd", "rotated"] {
         let kept = Arc::default();
         let mut learner = learner(&data, &kept);
         let compressor = preset(text).compressor(5, learner.dimension()).unwrap();
@@ -223,9 +175,11 @@ fn training_gives_the_same_bits_wherever_gradients_are_encoded() {
         let resident = learner.resident().unwrap();
         assert_eq!(resident.encodes(&compressor), Ok(()));
 
-        let on_cpu = run(&data, preset(text), |engine| engine);
-        let resident = run(&data, preset(text), Engine::with_resident_gradients);
-        assert!(on_cpu == resident, "{text}");
+        let on_cpu = run(&data, preset(text), |engine| engine, false);
+        for summed in [false, true] {
+            let resident = run(&data, preset(text), Engine::with_resident_gradients, summed);
+            assert!(on_cpu == resident, "{text} {summed}");
+        }
         assert_eq!(on_cpu.1.len(), 3 * ITERATIONS as usize);
     }
 }

@@ -7,7 +7,7 @@ use cluster::{
 use gradient_code::{Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::{BucketNorm, Preset, Widths};
 use learner::convex::{ConvexConfig, ConvexProblem, Objective};
-use learner::{Learner, Metric, OptimizerConfig};
+use learner::{Learner, Metric, OptimizerConfig, Sums};
 use run_log::IterationRow;
 use std::sync::atomic::Ordering;
 use straggler::{DelayModel, WorkerDelay};
@@ -252,9 +252,10 @@ pub fn run_on(
     run_kept(learner, settings, transport, plan, optimizer, kept)
 }
 
-/// What a run is kept in, and how far it gets.
+/// What a run is kept in and summed on, and how far it gets.
 #[derive(Default)]
 pub struct Kept {
+    pub sums: Option<Box<dyn Sums>>,
     pub checkpoints: Option<Checkpoints>,
     pub resume: Option<Resume>,
     /// Stop after so many iterations.
@@ -292,6 +293,7 @@ pub fn run_kept(
         replanner: &mut replanner,
         signals,
         learner,
+        sums: kept.sums,
         optimizer: optimizer.build(dimension).expect("an optimizer"),
         plan,
         checkpoints: kept.checkpoints,

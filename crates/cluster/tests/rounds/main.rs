@@ -16,3 +16,4 @@ mod probe;
 mod replanning;
 mod resume;
 mod schemes;
+mod sums;

@@ -158,6 +158,7 @@ fn a_drift_that_no_plan_can_be_made_for_is_survived() {
         checkpoints: None,
         resume: None,
         learner: &mut learner,
+        sums: None,
         optimizer: OptimizerConfig::default()
             .build(dimension)
             .expect("an optimizer"),

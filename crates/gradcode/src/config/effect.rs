@@ -228,6 +228,11 @@ pub fn without_effect(config: &Config, layer: &Layer, origins: &Origins) -> Vec<
             },
         ),
         (
+            "codec.decode_device",
+            config.codec.decode_device == CodecDevice::Model && (convex || kind == ModelKind::Mlp),
+            format!("model.kind = \"{kind}\", which is on the CPU"),
+        ),
+        (
             "codec.error_feedback",
             !quantizes,
             "nothing to quantize".into(),

@@ -115,7 +115,7 @@ section! {
     /// `[codec]`: the compressor.
     CodecLayer at "codec" {
         preset: CodecPreset, norm: CodecNorm, bucket: u32, sharing: CodecSharing, group: u32, scale: CodecNorm, entries: u64,
-        error_feedback: Feedback, shrink: bool, phi: PhiSource, phi_every: u64, device: CodecDevice,
+        error_feedback: Feedback, shrink: bool, phi: PhiSource, phi_every: u64, device: CodecDevice, decode_device: CodecDevice,
     }
 }
 section! {

@@ -341,7 +341,7 @@ fn codec(merged: &Merged, layer: &Layer) -> Result<Codec, ConfigError> {
         false => Feedback::None,
     };
     Ok(
-        take!(merged, section, "codec" => Codec { norm, group, scale, entries, shrink, phi_every, device },
+        take!(merged, section, "codec" => Codec { norm, group, scale, entries, shrink, phi_every, device, decode_device },
         preset,
         bucket: section.bucket.unwrap_or(bucket),
         sharing: section.sharing.unwrap_or(sharing),

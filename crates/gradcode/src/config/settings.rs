@@ -273,6 +273,8 @@ pub struct Codec {
     pub phi_every: u64,
     /// Where gradients are encoded.
     pub device: CodecDevice,
+    /// Where the master decodes and sums them.
+    pub decode_device: CodecDevice,
 }
 
 /// `[optimizer]`

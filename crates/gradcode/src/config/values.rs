@@ -159,9 +159,9 @@ words! {
         /// l2 norm.
         L2 = "l2",
     }
-    /// `codec.device`
+    /// `codec.device` and `codec.decode_device`
     CodecDevice {
-        /// Where the model is if `compute.device` is a GPU, else the CPU.
+        /// Where the model is if that is a GPU, else the CPU.
         Auto = "auto",
         /// The CPU.
         Cpu = "cpu",

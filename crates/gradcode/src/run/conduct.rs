@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::directory::{RunDirectory, Status};
 use super::journal::RunJournal;
+use super::learner::device_sums;
 use super::progress::Progress;
 use super::resume::LogStart;
 use super::rules::every;
@@ -129,12 +130,14 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
     let mut journal = RunJournal::new(log, progress, running.checkpoint);
     let inputs = run.inputs;
     let mut replanner = |belief: &Belief| inputs.replan(belief).map_err(|error| error.to_string());
+    let sums = device_sums(config, &*run.learner);
     let master = Master::new(Parts {
         settings: run.settings,
         transport: run.transport,
         journal: &mut journal,
         replanner: &mut replanner,
         signals: run.signals,
+        sums,
         learner: run.learner,
         optimizer,
         plan: run.plan,
@@ -172,7 +175,7 @@ pub fn conduct(run: Conduct<'_>) -> Outcome<Ended> {
         },
         Err(error) => Ended {
             code: if begun { code_of(&error) } else { USAGE },
-            message: Some(error.to_string()),
+            message: Some(reason(&error)),
             iterations: journal.iterations,
             checkpoint: journal.checkpoint,
             lost,
@@ -272,6 +275,16 @@ fn write_status(
     })
 }
 
+/// The error in words, with the key that helps.
+fn reason(error: &RunError) -> String {
+    match error {
+        RunError::Sums { .. } => {
+            format!("{error}; with codec.decode_device = \"cpu\" the CPU does it")
+        }
+        other => other.to_string(),
+    }
+}
+
 fn code_of(error: &RunError) -> u8 {
     match error {
         RunError::TooFewWorkers { .. } | RunError::EmptyRounds { .. } | RunError::Replan(_) => {
@@ -285,6 +298,7 @@ fn code_of(error: &RunError) -> u8 {
         | RunError::Calibration { .. }
         | RunError::WorkerData { .. }
         | RunError::Learner { .. }
+        | RunError::Sums { .. }
         | RunError::Checkpoint(_) => ENVIRONMENT,
     }
 }

@@ -7,7 +7,7 @@ use cluster::Engine;
 use coco::{Dataset, ImageFolder, Labels};
 use learner::convex::ConvexProblem;
 use learner::mlp::Mlp;
-use learner::{Learner, LearnerError};
+use learner::{Learner, LearnerError, Sums};
 use tokens::TokenFile;
 use torch_models::language_model::{self, LanguageConfig};
 use torch_models::single_label;
@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::config::Images;
 use crate::config::settings::CocoPaths;
 use crate::config::values::Augment;
-use crate::config::values::{self, ModelKind};
+use crate::config::values::{self, CodecDevice, ModelKind};
 use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE};
 
 /// Builds the learner of the `local_rank`-th process of this node, with `threads` threads.
@@ -190,6 +190,18 @@ pub fn build_engine(
         }
         None => engine,
     }
+}
+
+/// The device on which the master adds up what it receives, that of its own model; `None` for the CPU's
+/// loops.
+pub fn device_sums(config: &Config, learner: &dyn Learner) -> Option<Box<dyn Sums>> {
+    learner
+        .sums()
+        .filter(|sums| match config.codec.decode_device {
+            CodecDevice::Auto => sums.device() != "cpu",
+            CodecDevice::Cpu => false,
+            CodecDevice::Model => true,
+        })
 }
 
 /// The set that models are evaluated on: the held-out one, or the training set where there is none.

@@ -15,7 +15,9 @@ mod trained;
 
 pub use conduct::{Conduct, Ended, conduct};
 pub use directory::RunDirectory;
-pub use learner::{build_engine, build_learner, build_timed_learner, held_out, threads};
+pub use learner::{
+    build_engine, build_learner, build_timed_learner, device_sums, held_out, threads,
+};
 pub use rules::{downlink, rules, virtual_rules};
 pub use signals::{StopFlag, signals};
 pub use trained::{Trained, Weights};

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::config::planning::{PlanInputs, plan_of};
 use crate::config::values::Every;
 use crate::exit::{ENVIRONMENT, Failure, Outcome, USAGE, WORKERS_MISSING};
-use crate::run::{StopFlag, build_engine, build_learner, virtual_rules};
+use crate::run::{StopFlag, build_engine, build_learner, device_sums, virtual_rules};
 use cluster::Journal;
 
 /// Iterations after which the model is evaluated: 0, as configured, and the last.
@@ -88,6 +88,7 @@ pub fn run(config: &Config, probe_rounds: u64, stop: &StopFlag) -> Outcome<Optio
             stop: stop.clone(),
             ..Signals::default()
         },
+        sums: device_sums(config, &*learner),
         learner: &mut *learner,
         optimizer,
         plan,

@@ -189,22 +189,66 @@ fn thirteen_workers_on_two_ranks() {
     assert!(results.straggled());
 }
 
-#[test]
-fn a_detector() {
-    let scratch = Scratch::new();
-    let experiment = format!(
+/// Four workers who share a detector's data; `codec` is what the section says.
+fn detector(scratch: &Scratch, codec: &str) -> String {
+    format!(
         "iterations = 5\n\
          workers = 4\n\
          evaluation.every = {{ steps = 3 }}\n\
          compute = {{ threads = 1, device = \"cpu\" }}\n\
          model = {{ kind = \"tiny-ssd\", width = 8, side = 64 }}\n\
          budget.mean_bits = 6.0\n\
+         codec = {{ {codec} }}\n\
          optimizer = {{ kind = \"adamw\", learning_rate = 2e-3 }}\n\
          straggler = {{ rate = [3.0, 2.0, 1.0, 0.5], deadline = 1.8, inject = \"erase\" }}\n\
          {}",
         scratch.shapes()
-    );
-    let results = same_everywhere(&scratch, &experiment, &[2, 3, 5]);
+    )
+}
+
+#[test]
+fn a_detector() {
+    let scratch = Scratch::new();
+    let results = same_everywhere(&scratch, &detector(&scratch, ""), &[2, 3, 5]);
     assert_eq!(results.counts(), (5, 2));
     assert!(results.straggled());
+}
+
+/// Gradients that are packed where they were computed, and summed where the master's model is.
+#[test]
+fn a_detector_whose_codec_runs_on_devices() {
+    let run = |decode_device: &str, ranks: &[usize]| {
+        let scratch = Scratch::new();
+        let codec = "preset = \"rotated\", phi_every = 4, device = \"model\"";
+        let codec = format!("{codec}, decode_device = \"{decode_device}\"");
+        same_everywhere(&scratch, &detector(&scratch, &codec), ranks)
+    };
+    let on_device = run("model", &[3]);
+    assert_eq!(on_device.counts(), (5, 2));
+    assert!(on_device.straggled());
+    on_device.expect_equal(&run("cpu", &[]), "decoded on the CPU");
+}
+
+/// Messages that a device cannot sum are summed without it, and that is said once.
+#[test]
+fn sparse_messages_are_not_summed_on_devices() {
+    let run = |decode_device: &str| {
+        let scratch = Scratch::new();
+        let codec = "preset = \"rand-k\", entries = 900";
+        let codec = format!("{codec}, decode_device = \"{decode_device}\"");
+        let experiment = detector(&scratch, &codec).replace("budget.mean_bits = 6.0\n", "");
+        let (file, out) = (
+            scratch.file("sparse.toml", &experiment),
+            scratch.path("out"),
+        );
+        let job = Launch::train(&scratch, 3, &train(&file, &out)).run();
+        job.expect_code(0);
+        (Results::read(&out), job.output)
+    };
+    let (results, output) = run("model");
+    let said = "not on cpu, because they are sparse";
+    assert_eq!(output.matches(said).count(), 1, "{output}");
+    let (on_cpu, output) = run("cpu");
+    assert!(!output.contains(said), "{output}");
+    results.expect_equal(&on_cpu, "decoded on the CPU");
 }

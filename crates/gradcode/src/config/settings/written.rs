@@ -55,6 +55,7 @@ impl Config {
                 phi: self.codec.phi.clone(),
                 phi_every: Some(self.codec.phi_every),
                 device: Some(self.codec.device),
+                decode_device: Some(self.codec.decode_device),
             },
             optimizer: self.optimizer.to_layer(),
             downlink: DownlinkLayer {

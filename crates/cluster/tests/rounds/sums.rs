@@ -1,7 +1,7 @@
 //! Sums that are made elsewhere: what the master asks of a device, and what it does without one.
 
 use crate::common::*;
-use cluster::{Belief, Engine, InProcess, RunError, Settings};
+use cluster::{Engine, InProcess, RunError, Settings};
 use gradient_code::{Decoder, Plan, Scaling, SchemeConfig, SecondTrack, Setting};
 use gradient_codec::{Compressor, Frame, Preset, Rotation, accumulate_many, accumulate_rotated};
 use learner::optimizer::AdamConfig;
@@ -270,10 +270,7 @@ fn a_new_plan_is_tried_like_the_first() {
             &mut problem(),
             &settings,
             &mut InProcess::new(engine),
-            plan_believing(&Belief {
-                dead: vec![false; WORKERS],
-                ..Belief::default()
-            }),
+            plan_for(&[]),
             OptimizerConfig::default(),
             kept,
         )

@@ -68,6 +68,7 @@ fn run(
     let mut rows = Rows::default();
     let mut replanner = |_: &Belief| Err("nobody is lost".to_owned());
     let sums = || Box::new(DeviceSums::new(Device::Cpu, 1)) as Box<dyn Sums>;
+    let mut learner = problem();
     let mut master = Master::new(Parts {
         settings: &settings,
         transport: &mut transport,
@@ -75,7 +76,7 @@ fn run(
         replanner: &mut replanner,
         signals: Signals::default(),
         sums: on_device.then(sums),
-        learner: &mut problem(),
+        learner: &mut learner,
         optimizer: optimizer.build(DIMENSION).expect("an optimizer"),
         plan: plan.clone(),
         checkpoints: None,

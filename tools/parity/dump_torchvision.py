@@ -9,19 +9,12 @@ expected results are committed. Needs torch 2.11 and torchvision 0.26:
 (the PYTHONPATH is where jobs/setup.sh keeps torch; without it, install torch==2.11.0 too).
 """
 
-import json
-import math
-import pathlib
-
-import numpy as np
 import torch
-import torch.nn.functional as F
 import torchvision
+from reference import fill, fill_model, gradients, numbers, reproducible, statistics, strided, write
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
-
-OUTPUT = pathlib.Path(__file__).parents[2] / "crates/torch-models/tests/data/torchvision.json"
 
 # Boxes [x1, y1, x2, y2] as fractions of the image, in 64ths, and labels; image 2 has none, and the
 # last image has two boxes that compete for one anchor.
@@ -37,61 +30,15 @@ TRUTH = [
 ]
 
 
-def uniform(stream: int, count: int) -> np.ndarray:
-    """`count` multiples of 2^-23 in [-1, 1); the hash is C. Wellons' lowbias32."""
-    with np.errstate(over="ignore"):
-        x = np.arange(count, dtype=np.uint32) * np.uint32(0x9E3779B1)
-        x += np.uint32((stream * 0x85EBCA77 + 0x165667B1) & 0xFFFFFFFF)
-        x ^= x >> np.uint32(16)
-        x *= np.uint32(0x7FEB352D)
-        x ^= x >> np.uint32(15)
-        x *= np.uint32(0x846CA68B)
-        x ^= x >> np.uint32(16)
-    return (x >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-23) - np.float32(1.0)
-
-
-def fill(tensor: torch.Tensor, stream: int, centre: float, scale: float) -> None:
-    values = np.float32(centre) + np.float32(scale) * uniform(stream, tensor.numel())
-    with torch.no_grad():
-        tensor.copy_(torch.from_numpy(values).view_as(tensor))
-
-
-def fill_model(model: torch.nn.Module) -> None:
-    for stream, (name, p) in enumerate(model.named_parameters()):
-        if p.dim() > 1:  # a convolution: variance 2 / fan_in, an eighth of that for the outputs
-            fan_in = p.numel() // p.shape[0]
-            output = "module_list" in name and name.endswith(".1.weight") and p.shape[-1] == 1
-            fill(p, stream, 0.0, math.sqrt((0.75 if output else 6.0) / fan_in))
-        else:
-            fill(p, stream, 1.0 if is_norm_weight(model, name) else 0.0, 0.1)
-    for stream, (name, b) in enumerate(
-        (n, b) for n, b in model.named_buffers() if not n.endswith("num_batches_tracked")
-    ):
-        centre, scale = (1.0, 0.5) if name.endswith("var") else (0.0, 0.1)
-        fill(b, 1000 + stream, centre, scale)
-
-
-def is_norm_weight(model: torch.nn.Module, name: str) -> bool:
-    owner, leaf = name.rsplit(".", 1)
-    return leaf == "weight" and isinstance(model.get_submodule(owner), torch.nn.BatchNorm2d)
-
-
-def numbers(tensor: torch.Tensor) -> list:
-    """Shortest decimals that read back as the same f32."""
-    return [float(str(np.float32(v))) for v in tensor.detach().reshape(-1).tolist()]
-
-
-def strided(tensor: torch.Tensor, count: int) -> dict:
-    """The norm, and `count` evenly spaced values: every (len // count)-th from the first."""
-    flat = tensor.detach().reshape(-1)
-    step = max(1, flat.numel() // count)
-    norm = float(f"{flat.double().norm().item():.9g}")
-    return {"norm": norm, "values": numbers(flat[::step][:count])}
+def gain(name: str, weight: torch.Tensor) -> float:
+    """Variance 2 / fan_in, an eighth of that for the outputs."""
+    output = "module_list" in name and name.endswith(".1.weight") and weight.shape[-1] == 1
+    return 0.75 if output else 6.0
 
 
 def case(side: int, classes: int) -> dict:
     model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes)
-    fill_model(model)
+    fill_model(model, gain)
     images = torch.empty(len(TRUTH), 3, side, side)
     fill(images, 5000, 0.0, 1.0)
     targets = [
@@ -149,13 +96,10 @@ def case(side: int, classes: int) -> dict:
         "codes": strided(outputs["bbox_regression"], 60),
         "localization_loss": losses["bbox_regression"].item(),
         "classification_loss": losses["classification"].item(),
-        "parameters": [
-            {"name": name, "shape": list(p.shape), "gradient": strided(p.grad, 2)}
-            for name, p in model.named_parameters()
-        ],
+        "parameters": gradients(model),
         "running": [
             {"name": name, **strided(b, 2)}
-            for name, b in model.named_buffers()
+            for name, b in statistics(model)
             if name.endswith(("0.1.running_mean", "0.1.running_var"))
         ],
         "evaluated": evaluated,
@@ -163,13 +107,8 @@ def case(side: int, classes: int) -> dict:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    cases = [case(320, 91), case(160, 6)]
-    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-    text = json.dumps({"versions": versions, "cases": cases}, separators=(",", ":"))
-    OUTPUT.write_text(text.replace('{"name"', '\n{"name"') + "\n")
-    print(f"wrote {OUTPUT}, {OUTPUT.stat().st_size} bytes")
+    reproducible()
+    write("torchvision.json", [case(320, 91), case(160, 6)], torchvision=torchvision.__version__)
 
 
 if __name__ == "__main__":

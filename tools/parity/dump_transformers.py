@@ -14,17 +14,13 @@ every gradient, for any size; crates/torch-models/examples/gpt2_parity.rs compar
 """
 
 import argparse
-import json
-import pathlib
 
 import numpy as np
 import torch
 import transformers
-from dump_torchvision import fill, numbers, strided, uniform
+from reference import fill, gradients, numbers, reproducible, strided, uniform, write
 from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel
-
-OUTPUT = pathlib.Path(__file__).parents[2] / "crates/torch-models/tests/data/transformers.json"
 
 
 def gpt2(layers: int, heads: int, width: int, context: int, vocabulary: int) -> GPT2LMHeadModel:
@@ -73,10 +69,7 @@ def case(samples: int, length: int, *shape: int) -> dict:
         "length": length,
         "logits": strided(logits, 60),
         "losses": numbers(losses),
-        "parameters": [
-            {"name": name, "shape": list(p.shape), "gradient": strided(p.grad, 2)}
-            for name, p in model.named_parameters()
-        ],
+        "parameters": gradients(model),
     }
 
 
@@ -98,15 +91,11 @@ def main() -> None:
     arguments.add_argument("--samples", type=int, default=2)
     arguments.add_argument("--length", type=int, default=64)
     given = arguments.parse_args()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    reproducible()
     if given.full:
         return full(given.full, given.samples, given.length)
     cases = [case(3, 16, 2, 4, 32, 17, 97), case(2, 9, 3, 2, 24, 20, 256)]
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    text = json.dumps({"versions": versions, "cases": cases}, separators=(",", ":"))
-    OUTPUT.write_text(text.replace('{"name"', '\n{"name"') + "\n")
-    print(f"wrote {OUTPUT}, {OUTPUT.stat().st_size} bytes")
+    write("transformers.json", cases, transformers=transformers.__version__)
 
 
 if __name__ == "__main__":

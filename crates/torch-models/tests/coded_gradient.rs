@@ -2,37 +2,28 @@
 //! partition, iteration) alone, and a coded gradient is the stated linear combination.
 
 mod common;
-#[path = "common/gradients.rs"]
-mod gradients;
 
 use std::path::PathBuf;
 
-use common::{Shapes, shapes};
-use gradients::gradient_at;
+use common::gradients::{distance, gradient, gradient_at, norm};
+use common::models::{TINY_SSD, image_config, resnet};
+use common::shapes::{Shapes, shapes};
 use learner::optimizer::AdamConfig;
 use learner::{Learner, LearnerError, OptimizerConfig, Second};
 use torch_models::augment::Recipe;
 use torch_models::flat::Flat;
-use torch_models::models::resnet::{Depth, Stem};
 use torch_models::models::ssdlite::SsdLite;
 use torch_models::store::Store;
-use torch_models::{ImageConfig, ModelConfig, NormKind, TorchConfig, build, weights};
+use torch_models::{ImageConfig, ModelConfig, NormKind, build, weights};
 
 const SIDE: u32 = 64;
 const PARTITIONS: usize = 3;
 
 fn config(model: ModelConfig, weights: Option<PathBuf>) -> ImageConfig {
-    ImageConfig {
-        model,
-        augment: Recipe::FlipAndTone,
-        torch: TorchConfig {
-            partitions: PARTITIONS,
-            batch: 2,
-            weights,
-            ..TorchConfig::default()
-        },
-        ..ImageConfig::default()
-    }
+    let mut config = image_config(model, PARTITIONS, 2);
+    config.augment = Recipe::FlipAndTone;
+    config.torch.weights = weights;
+    config
 }
 
 /// Weights and statistics of a network whose frozen statistics mean something: those that its
@@ -66,11 +57,6 @@ fn learner(data: &Shapes, config: &ImageConfig) -> Box<dyn Learner> {
 }
 
 /// The coded gradient at the initial parameters as one fresh vector.
-fn gradient(learner: &mut dyn Learner, iteration: u64, assignment: &[(usize, f64)]) -> Vec<f32> {
-    let parameters = learner.initial_parameters();
-    gradient_at(learner, &parameters, iteration, assignment)
-}
-
 /// Parameters after a few steps of training.
 fn trained(learner: &mut dyn Learner) -> Vec<f32> {
     let everything: Vec<_> = (0..PARTITIONS)
@@ -85,35 +71,6 @@ fn trained(learner: &mut dyn Learner) -> Vec<f32> {
         optimizer.step_scaled(&mut parameters, &gradient, 1.0, Second::Same, 1e-3);
     }
     parameters
-}
-
-fn norm(values: impl Iterator<Item = f64>) -> f64 {
-    values.map(|v| v * v).sum::<f64>().sqrt()
-}
-
-/// The l2 distance of `sum_j a_j g_j`, formed in f64 from single partitions, to the coded
-/// gradient, relative to `sum_j |a_j| ||g_j||`.
-fn distance(learner: &mut dyn Learner, parameters: &[f32], assignment: &[(usize, f64)]) -> f64 {
-    let coded = gradient_at(learner, parameters, 4, assignment);
-    let mut difference: Vec<f64> = coded.iter().map(|&g| f64::from(g)).collect();
-    let mut scale = 0.0;
-    for &(partition, coefficient) in assignment {
-        let part = gradient_at(learner, parameters, 4, &[(partition, 1.0)]);
-        scale += coefficient.abs() * norm(part.iter().map(|&g| f64::from(g)));
-        for (difference, part) in difference.iter_mut().zip(part) {
-            *difference -= coefficient * f64::from(part);
-        }
-    }
-    norm(difference.into_iter()) / scale
-}
-
-fn resnet(norm: NormKind) -> ModelConfig {
-    ModelConfig::ResNet {
-        depth: Depth::Eighteen,
-        stem: Stem::Small,
-        side: 16,
-        norm,
-    }
 }
 
 /// The models whose layers are all per sample, and batch norm's.
@@ -197,10 +154,7 @@ fn equal_arguments_give_equal_bits_whatever_came_before() {
 #[test]
 fn replicas_see_a_partition_changed_alike() {
     let data = shapes(24, 2 * SIDE);
-    let model = ModelConfig::TinySsd {
-        width: 8,
-        side: SIDE,
-    };
+    let model = TINY_SSD;
     let plain = learner(&data, &config(model, None)).initial_parameters();
     let mut seen: Vec<Vec<f32>> = vec![];
     for augment in [Recipe::None, Recipe::Flip, Recipe::Ssd, Recipe::SsdLite] {
@@ -237,13 +191,7 @@ fn replicas_see_a_partition_changed_alike() {
 #[test]
 fn losses_are_reported_per_partition_without_the_coefficient() {
     let data = shapes(24, SIDE);
-    let config = config(
-        ModelConfig::TinySsd {
-            width: 8,
-            side: SIDE,
-        },
-        None,
-    );
+    let config = config(TINY_SSD, None);
     let mut learner = learner(&data, &config);
     let parameters = learner.initial_parameters();
     let mut gradient = vec![0.0; learner.dimension()];
@@ -269,10 +217,7 @@ fn losses_are_reported_per_partition_without_the_coefficient() {
 fn the_gradient_is_that_of_the_reported_loss() {
     let data = shapes(12, SIDE);
     for model in [
-        ModelConfig::TinySsd {
-            width: 8,
-            side: SIDE,
-        },
+        TINY_SSD,
         ModelConfig::Cnn {
             width: 8,
             side: SIDE,
@@ -315,12 +260,8 @@ fn the_gradient_is_that_of_the_reported_loss() {
 fn impossible_requests_are_refused() {
     type Change = fn(&mut ImageConfig);
     let data = shapes(8, SIDE);
-    let tiny = ModelConfig::TinySsd {
-        width: 8,
-        side: SIDE,
-    };
     let refuse = |change: Change| {
-        let mut config = config(tiny, None);
+        let mut config = config(TINY_SSD, None);
         change(&mut config);
         match build(&config, data.train.clone(), None) {
             Ok(_) => panic!("{config:?} was accepted"),
@@ -374,7 +315,7 @@ fn impossible_requests_are_refused() {
         .to_string();
     assert!(message.contains("without a weights file"), "{message}");
 
-    let mut learner = learner(&data, &config(tiny, None));
+    let mut learner = learner(&data, &config(TINY_SSD, None));
     let parameters = learner.initial_parameters();
     let mut gradient = vec![0.0; learner.dimension()];
     assert!(matches!(

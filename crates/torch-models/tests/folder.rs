@@ -1,18 +1,17 @@
 //! Classifiers on image folders: the gradients of partitions add up, and something is learned.
 
-#[path = "common/gradients.rs"]
-mod gradients;
+mod common;
 
 use std::sync::Arc;
 
 use coco::ImageFolder;
 use coco::synth::{SynthConfig, generate_folders};
-use gradients::gradient_at;
+use common::gradients::{distance, gradient};
+use common::models::{image_config, resnet};
 use learner::optimizer::AdamConfig;
 use learner::{Learner, Metric, OptimizerConfig, Second};
 use torch_models::augment::Recipe;
-use torch_models::models::resnet::{Depth, Stem};
-use torch_models::{ImageConfig, ModelConfig, NormKind, TorchConfig, single_label};
+use torch_models::{ImageConfig, ModelConfig, NormKind, single_label};
 
 struct Folders {
     train: Arc<ImageFolder>,
@@ -40,37 +39,13 @@ fn folders(images: u32, side: u32) -> Folders {
 
 fn config(model: ModelConfig, partitions: usize, batch: usize) -> ImageConfig {
     ImageConfig {
-        model,
         augment: Recipe::FlipAndTone,
-        torch: TorchConfig {
-            partitions,
-            batch,
-            ..TorchConfig::default()
-        },
-        ..ImageConfig::default()
-    }
-}
-
-fn resnet(norm: NormKind) -> ModelConfig {
-    ModelConfig::ResNet {
-        depth: Depth::Eighteen,
-        stem: Stem::Small,
-        side: 16,
-        norm,
+        ..image_config(model, partitions, batch)
     }
 }
 
 fn learner(data: &Folders, config: &ImageConfig) -> Box<dyn Learner> {
     single_label::build(config, data.train.clone(), Some(data.validation.clone())).unwrap()
-}
-
-fn gradient(learner: &mut dyn Learner, iteration: u64, assignment: &[(usize, f64)]) -> Vec<f32> {
-    let parameters = learner.initial_parameters();
-    gradient_at(learner, &parameters, iteration, assignment)
-}
-
-fn norm(values: impl Iterator<Item = f64>) -> f64 {
-    values.map(|v| v * v).sum::<f64>().sqrt()
 }
 
 #[test]
@@ -85,16 +60,8 @@ fn partition_gradients_add_up_and_equal_arguments_give_equal_bits() {
         let mut learner = learner(&data, &config);
         let assignment = [(0, -0.5), (2, 2.0)];
         let coded = gradient(&mut *learner, 4, &assignment);
-        let mut difference: Vec<f64> = coded.iter().map(|&g| f64::from(g)).collect();
-        let mut scale = 0.0;
-        for (partition, coefficient) in assignment {
-            let part = gradient(&mut *learner, 4, &[(partition, 1.0)]);
-            scale += coefficient.abs() * norm(part.iter().map(|&g| f64::from(g)));
-            for (difference, part) in difference.iter_mut().zip(part) {
-                *difference -= coefficient * f64::from(part);
-            }
-        }
-        let distance = norm(difference.into_iter()) / scale;
+        let parameters = learner.initial_parameters();
+        let distance = distance(&mut *learner, &parameters, &assignment);
         println!("{model:?}: {distance:.1e}");
         assert!(distance < 1e-5, "{model:?}: {distance:e}");
 

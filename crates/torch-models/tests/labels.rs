@@ -1,9 +1,12 @@
 //! Raw labels, the category ids themselves: networks have the outputs for them, and what they
 //! find is compared with the annotations under the same ids.
 
+mod common;
+
 use std::sync::Arc;
 
 use coco::{Annotations, Dataset, Labels, SampleCache};
+use common::models::{TINY_SSD, image_config};
 use torch_models::data::TrainingData;
 use torch_models::detection::postprocess::Detection;
 use torch_models::detector::Detector;
@@ -11,7 +14,7 @@ use torch_models::engine::Task;
 use torch_models::images::ImageInput;
 use torch_models::models::tiny_ssd::TinySsd;
 use torch_models::store::Store;
-use torch_models::{ImageConfig, ModelConfig, TorchConfig, build};
+use torch_models::{ImageConfig, ModelConfig, build};
 
 const SIDE: u32 = 64;
 
@@ -37,13 +40,8 @@ fn gapped(directory: &std::path::Path) -> Dataset {
 
 fn config(model: ModelConfig, classes: Option<usize>) -> ImageConfig {
     ImageConfig {
-        model,
         classes,
-        torch: TorchConfig {
-            batch: 4,
-            ..TorchConfig::default()
-        },
-        ..ImageConfig::default()
+        ..image_config(model, 1, 4)
     }
 }
 
@@ -55,13 +53,7 @@ fn detections_count_under_their_category_ids() {
         let dataset = Arc::new(dense.clone().with_labels(labels).unwrap());
         let source = Arc::new(SampleCache::new(dataset.clone(), Some(SIDE), 0));
         let data = TrainingData::new(source.clone(), 1, 4, 1, 1).unwrap();
-        let input = ImageInput::new(&config(
-            ModelConfig::TinySsd {
-                width: 8,
-                side: SIDE,
-            },
-            None,
-        ));
+        let input = ImageInput::new(&config(TINY_SSD, None));
         let store = Store::new(tch::Device::Cpu);
         let net = TinySsd::new(&store.root(), 8, dataset.classes() as i64).unwrap();
         let detector = Detector::new(Box::new(net), input, &data).unwrap();
@@ -94,10 +86,7 @@ fn classes_are_what_the_labels_need_or_more() {
     let (few, many) = (dense.classes(), raw.classes());
     assert_eq!(many, 7 * (few - 1) + 1);
     for model in [
-        ModelConfig::TinySsd {
-            width: 8,
-            side: SIDE,
-        },
+        TINY_SSD,
         ModelConfig::SsdLite {
             side: SIDE,
             norm: torch_models::NormKind::Group,
@@ -135,13 +124,7 @@ fn both_sets_must_have_the_same_labels() {
     let scratch = tempfile::tempdir().unwrap();
     let dense = Arc::new(gapped(scratch.path()));
     let raw = Arc::new((*dense).clone().with_labels(Labels::Raw).unwrap());
-    let config = config(
-        ModelConfig::TinySsd {
-            width: 8,
-            side: SIDE,
-        },
-        None,
-    );
+    let config = config(TINY_SSD, None);
     let error = build(&config, dense, Some(raw)).err().unwrap().to_string();
     assert!(error.contains("data.validation_annotations"), "{error}");
 }

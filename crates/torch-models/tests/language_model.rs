@@ -1,11 +1,10 @@
 //! A small GPT-2 on a small text: it learns, equal runs give equal bits, and partitions add up.
 
-#[path = "common/gradients.rs"]
-mod gradients;
+mod common;
 
 use std::path::{Path, PathBuf};
 
-use gradients::gradient_at;
+use common::gradients::{distance, gradient_at};
 use learner::optimizer::{AdamConfig, DecayGroups};
 use learner::{Learner, LearnerError, OptimizerConfig, Second};
 use tokens::{PrepareConfig, Summary, TokenFile, Tokenizer, prepare};
@@ -120,10 +119,6 @@ fn the_loss_falls_and_equal_runs_are_equal() {
     assert_eq!(metrics, again.2);
 }
 
-fn norm(values: impl Iterator<Item = f64>) -> f64 {
-    values.map(|v| v * v).sum::<f64>().sqrt()
-}
-
 #[test]
 fn partition_gradients_add_up() {
     let (_keep, summary) = tokens();
@@ -135,17 +130,7 @@ fn partition_gradients_add_up() {
         (vec![(0, -0.5), (1, 2.0)], 1e-6),
         (vec![(0, -0.75), (1, 2.5)], 1e-5),
     ] {
-        let coded = gradient_at(&mut *learner, &parameters, 4, &assignment);
-        let mut difference: Vec<f64> = coded.iter().map(|&g| f64::from(g)).collect();
-        let mut scale = 0.0;
-        for &(partition, coefficient) in &assignment {
-            let part = gradient_at(&mut *learner, &parameters, 4, &[(partition, 1.0)]);
-            scale += coefficient.abs() * norm(part.iter().map(|&g| f64::from(g)));
-            for (difference, part) in difference.iter_mut().zip(part) {
-                *difference -= coefficient * f64::from(part);
-            }
-        }
-        let distance = norm(difference.into_iter()) / scale;
+        let distance = distance(&mut *learner, &parameters, &assignment);
         println!("{assignment:?}: {distance:.1e}");
         assert!(distance < tolerance, "{assignment:?}: {distance:e}");
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Shapes, shapes};
+use common::shapes::{Shapes, shapes};
 use learner::optimizer::AdamConfig;
 use learner::{Metric, OptimizerConfig, Second};
 use torch_models::{ImageConfig, ModelConfig, NormKind, Precision, TorchConfig, build};

@@ -3,7 +3,7 @@
 mod common;
 
 use coco::{Picture, average_precision};
-use common::shapes;
+use common::shapes::shapes;
 use learner::optimizer::AdamConfig;
 use learner::{OptimizerConfig, Second};
 use tch::Device;

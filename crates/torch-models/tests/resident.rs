@@ -2,8 +2,6 @@
 //! the bits of training whose gradients are encoded with the same generator and decoded on the CPU.
 
 mod common;
-#[path = "common/rounds.rs"]
-mod rounds;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,15 +11,16 @@ use cluster::{
     Belief, Engine, ErrorFeedback, InProcess, Master, OnStraggling, Parts, Settings, Signals, Task,
     TaskError,
 };
-use common::{Shapes, shapes};
+use common::models::{TINY_SSD, image_config};
+use common::rounds::{self, Rows};
+use common::shapes::{Shapes, shapes};
 use gradient_code::{Budget, Plan, Scaling, SchemeConfig, Setting};
 use gradient_codec::{EncodeError, Generator, Preset};
 use learner::{
     Description, Learner, LearnerError, Metric, OptimizerConfig, PartitionLoss, ResidentGradient,
     Sums,
 };
-use rounds::Rows;
-use torch_models::{ImageConfig, ModelConfig, TorchConfig, build};
+use torch_models::build;
 
 const WORKERS: usize = 3;
 const ITERATIONS: u64 = 6;
@@ -73,16 +72,8 @@ impl Learner for Counted {
 }
 
 fn learner(data: &Shapes, kept: &Arc<AtomicU64>) -> Box<dyn Learner> {
-    let config = ImageConfig {
-        model: ModelConfig::TinySsd { width: 8, side: 64 },
-        torch: TorchConfig {
-            partitions: WORKERS,
-            batch: 2,
-            seed: SEED,
-            ..TorchConfig::default()
-        },
-        ..ImageConfig::default()
-    };
+    let mut config = image_config(TINY_SSD, WORKERS, 2);
+    config.torch.seed = SEED;
     let inner = build(&config, data.train.clone(), Some(data.validation.clone())).unwrap();
     Box::new(Counted {
         inner,

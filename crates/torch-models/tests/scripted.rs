@@ -1,13 +1,12 @@
 //! A TorchScript model with batch norm and dropout, made by tools/torchscript/make_example.py, as a
 //! learner.
 
-#[path = "common/gradients.rs"]
-mod gradients;
+mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::gradients::{gradient, norm};
 use counter_rng::{Purpose, rng};
-use gradients::gradient_at;
 use learner::{Learner, OptimizerConfig, Second, optimizer::AdamConfig};
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -52,11 +51,6 @@ fn learner(train: &Path, validation: Option<&Path>) -> Box<dyn Learner> {
     build_scripted(&config, &model(), train, validation, &names()).unwrap()
 }
 
-fn gradient(learner: &mut dyn Learner, iteration: u64, assignment: &[(usize, f64)]) -> Vec<f32> {
-    let parameters = learner.initial_parameters();
-    gradient_at(learner, &parameters, iteration, assignment)
-}
-
 #[test]
 fn partition_gradients_add_up_and_replicas_agree() {
     let scratch = tempfile::tempdir().unwrap();
@@ -71,15 +65,11 @@ fn partition_gradients_add_up_and_replicas_agree() {
     }
     let code = [(0, 0.5), (1, -2.0), (2, 3.0)];
     let coded = gradient(&mut *other, 4, &code);
-    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
     let expected: Vec<f64> = (0..coded.len())
         .map(|k| code.iter().map(|&(j, a)| a * f64::from(parts[j][k])).sum())
         .collect();
-    let error = norm(&mut coded.iter().zip(&expected).map(|(a, b)| f64::from(*a) - b));
-    assert!(
-        error < 1e-6 * norm(&mut expected.iter().copied()),
-        "{error}"
-    );
+    let error = norm(coded.iter().zip(&expected).map(|(a, b)| f64::from(*a) - b));
+    assert!(error < 1e-6 * norm(expected.iter().copied()), "{error}");
     assert_ne!(gradient(&mut *one, 5, &[(0, 1.0)]), parts[0]);
 }
 

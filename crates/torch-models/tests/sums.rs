@@ -1,10 +1,10 @@
 //! Runs whose master decodes on a device have the bits of runs whose master decodes on the CPU: every dense
 //! compressor, every kind of decoder. The device is libtorch's CPU.
 
-#[path = "common/rounds.rs"]
-mod rounds;
+mod common;
 
 use cluster::{Belief, Engine, InProcess, Master, Parts, Signals};
+use common::rounds::{self, Rows};
 use gradient_code::{
     BlockCode, Budget, Decoder, PerRound, Plan, Scaling, SchemeConfig, SecondTrack, Setting,
 };
@@ -12,7 +12,6 @@ use gradient_codec::{Generator, Preset, Widths};
 use learner::convex::{ConvexConfig, ConvexProblem};
 use learner::optimizer::AdamConfig;
 use learner::{Learner, OptimizerConfig, Sums};
-use rounds::Rows;
 use tch::Device;
 use torch_models::DeviceSums;
 

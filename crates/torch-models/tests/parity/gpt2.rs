@@ -8,7 +8,7 @@ use torch_models::models::gpt2::{Gpt2, Gpt2Config};
 use torch_models::store::Store;
 
 use crate::reference::{
-    ParameterDump, Report, Strided, filled, host, relative, same_layout, uniform,
+    ParameterDump, Report, Strided, fill_parameters, host, relative, same_layout, uniform,
 };
 
 #[derive(Deserialize)]
@@ -44,16 +44,7 @@ fn check(case: &Case) {
     let net = Gpt2::new(&store.root(), config).unwrap();
     let mut flat = Flat::new(store.into_parts().0, Device::Cpu).unwrap();
     same_layout(&flat, &case.parameters);
-    let mut values = Vec::with_capacity(flat.dimension());
-    for (stream, slot) in (0u32..).zip(flat.slots()) {
-        let (centre, scale) = match slot.shape.len() {
-            2 => (0.0, 0.3),
-            _ if slot.name.contains(".ln_") && slot.name.ends_with("weight") => (1.0, 0.1),
-            _ => (0.0, 0.1),
-        };
-        values.extend(filled(stream, slot.len, centre, scale));
-    }
-    flat.set_parameters(&values).unwrap();
+    fill_parameters(&mut flat, |_, _, _| 0.3);
 
     let count = case.samples * (case.length + 1);
     let window: Vec<i64> = (0..count as u32)

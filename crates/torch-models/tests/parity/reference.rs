@@ -52,6 +52,32 @@ pub fn filled(stream: u32, len: usize, centre: f64, scale: f64) -> Vec<f32> {
         .collect()
 }
 
+/// Fills parameters as the Python side does: weights of two dimensions and more about 0, scaled by
+/// `scale_of(name, shape, fan-in)`, those of norms about 1, biases about 0.
+pub fn fill_parameters(flat: &mut Flat, scale_of: impl Fn(&str, &[i64], f64) -> f64) {
+    let mut values = Vec::with_capacity(flat.dimension());
+    for (stream, slot) in (0u32..).zip(flat.slots()) {
+        let shape = slot.shape.as_slice();
+        let (centre, scale) = match shape {
+            [outputs, _, ..] => {
+                let fan_in = (slot.len as i64 / outputs) as f64;
+                (0.0, scale_of(&slot.name, shape, fan_in))
+            }
+            // Of one-dimensional weights only those of norms exist; everything else is a bias.
+            _ if slot.name.ends_with(".weight") => (1.0, 0.1),
+            _ => (0.0, 0.1),
+        };
+        values.extend(filled(stream, slot.len, centre, scale));
+    }
+    flat.set_parameters(&values).unwrap();
+}
+
+/// Images of `side` pixels as the Python side fills them.
+pub fn images(count: usize, side: i64, scale: f64) -> Tensor {
+    let values = filled(5000, count * 3 * (side * side) as usize, 0.0, scale);
+    Tensor::from_slice(&values).view([count as i64, 3, side, side])
+}
+
 /// Fills running statistics: means about 0, variances about 1.
 pub fn reset_statistics(buffers: &mut [Buffer]) {
     for (stream, buffer) in (1000u32..).zip(buffers) {

@@ -11,8 +11,8 @@ use torch_models::models::resnet::{Depth, ResNet, Stem};
 use torch_models::store::Store;
 
 use crate::reference::{
-    ParameterDump, Report, RunningDump, Strided, filled, host, relative, reset_statistics,
-    same_layout,
+    ParameterDump, Report, RunningDump, Strided, fill_parameters, host, images, relative,
+    reset_statistics, same_layout,
 };
 
 #[derive(Deserialize)]
@@ -47,21 +47,11 @@ fn check(depth: Depth) {
     let (parameters, mut buffers) = store.into_parts();
     let mut flat = Flat::new(parameters, Device::Cpu).unwrap();
     same_layout(&flat, &case.parameters);
-    let mut values = Vec::with_capacity(flat.dimension());
-    for (stream, slot) in (0u32..).zip(flat.slots()) {
-        let (centre, scale) = match slot.shape.as_slice() {
-            [outputs, _, ..] => (0.0, (6.0 / (slot.len as i64 / outputs) as f64).sqrt()),
-            _ if slot.name.ends_with(".weight") => (1.0, 0.1),
-            _ => (0.0, 0.1),
-        };
-        values.extend(filled(stream, slot.len, centre, scale));
-    }
-    flat.set_parameters(&values).unwrap();
+    fill_parameters(&mut flat, |_, _, fan_in| (6.0 / fan_in).sqrt());
     reset_statistics(&mut buffers);
 
     let count = case.labels.len();
-    let images = filled(5000, count * 3 * (case.side * case.side) as usize, 0.0, 1.5);
-    let images = Tensor::from_slice(&images).view([count as i64, 3, case.side, case.side]);
+    let images = images(count, case.side, 1.5);
     let labels = Tensor::from_slice(&case.labels);
     let outputs = case.outputs as usize;
     let mut presence = vec![0f32; count * outputs];

@@ -2,7 +2,7 @@
 //! all gradients, running statistics after a pass, and detections.
 
 use serde::Deserialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 use torch_models::NormKind;
 use torch_models::detection::Corners;
 use torch_models::detection::loss::{Targets, weighted_sum};
@@ -15,8 +15,8 @@ use torch_models::models::ssdlite::SsdLite;
 use torch_models::store::{Buffer, Store};
 
 use crate::reference::{
-    ParameterDump, Report, RunningDump, Strided, filled, host, relative, reset_statistics,
-    same_layout,
+    ParameterDump, Report, RunningDump, Strided, fill_parameters, host, images, relative,
+    reset_statistics, same_layout,
 };
 
 #[derive(Deserialize)]
@@ -68,24 +68,13 @@ fn model(classes: i64) -> Model {
     let store = Store::new(Device::Cpu);
     let net = SsdLite::new(&store.root(), classes, NormKind::Batch).unwrap();
     let (parameters, buffers) = store.into_parts();
-    // Of one-dimensional weights only those of norms exist; everything else is a bias.
     let mut flat = Flat::new(parameters, Device::Cpu).unwrap();
-    let mut values = Vec::with_capacity(flat.dimension());
-    for (stream, slot) in (0u32..).zip(flat.slots()) {
-        let (centre, scale) = match slot.shape.as_slice() {
-            [outputs, .., kernel] => {
-                let fan_in = (slot.len as i64 / outputs) as f64;
-                let output = slot.name.contains("module_list")
-                    && slot.name.ends_with(".1.weight")
-                    && *kernel == 1;
-                (0.0, (if output { 0.75 } else { 6.0 } / fan_in).sqrt())
-            }
-            _ if slot.name.ends_with(".weight") => (1.0, 0.1),
-            _ => (0.0, 0.1),
-        };
-        values.extend(filled(stream, slot.len, centre, scale));
-    }
-    flat.set_parameters(&values).unwrap();
+    fill_parameters(&mut flat, |name, shape, fan_in| {
+        // The last convolution of each head.
+        let output =
+            name.contains("module_list") && name.ends_with(".1.weight") && shape.last() == Some(&1);
+        (if output { 0.75 } else { 6.0 } / fan_in).sqrt()
+    });
     let mut model = Model { net, flat, buffers };
     reset_statistics(&mut model.buffers);
     model
@@ -124,8 +113,7 @@ fn check(case: &Case) {
     assert_eq!(matches, expected, "matches");
 
     let count = truths.len();
-    let images = filled(5000, count * 3 * (side * side) as usize, 0.0, 1.0);
-    let images = Tensor::from_slice(&images).view([count as i64, 3, side, side]);
+    let images = images(count, side, 1.0);
 
     // predictions with the given running statistics
     let outputs = tch::no_grad(|| model.net.forward(&images, Mode::Evaluate)).unwrap();

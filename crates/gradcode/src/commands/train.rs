@@ -210,13 +210,15 @@ fn lead(
     close(&ended, &directory, args)
 }
 
+/// The master's own learner, and what every rank answered to its briefing.
+pub(super) type SetUp = (Outcome<Box<dyn Learner>>, Vec<(usize, Answer)>);
+
 /// Briefs the workers, and sets up the master's own learner while they set up theirs.
-#[allow(clippy::type_complexity)]
 pub(super) fn set_up(
     transport: &mut MpiTransport,
     resolved: &Resolved,
     node: (usize, usize),
-) -> Outcome<(Outcome<Box<dyn Learner>>, Vec<(usize, Answer)>)> {
+) -> Outcome<SetUp> {
     let briefing = Briefing {
         config: resolved.config.to_toml(),
     };

@@ -1,7 +1,7 @@
 //! A run as a Chrome trace (JSON), which Perfetto and chrome://tracing show: rounds and what the master
 //! did in them, each worker's computing, encoding and sending, evaluations, plans, loss.
 //!
-//! [`range`] says which iterations, [`source`] which events they are made of, and [`format`] how these are written.
+//! [`range`] says which iterations, [`source`] which events they are made of, and [`mod@format`] how these are written.
 
 mod format;
 mod range;

@@ -69,7 +69,7 @@ impl Nearest {
 }
 
 /// The levels that are nearest to the products of coordinates with a factor, and their codes, packed. The last
-/// argument: asks for what follows this block in memory, half of it.
+/// argument: asks for what follows this block in memory.
 type FindNearest =
     unsafe fn(&[f32; BLOCK], f32, &Codebook, &mut [u8], &mut Nearest, near: *const f32);
 type SignsOf = unsafe fn(&[f32; BLOCK], &mut [u32; BLOCK]);

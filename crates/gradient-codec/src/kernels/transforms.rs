@@ -13,7 +13,7 @@ type Transform = unsafe fn(Option<&[Signs]>, &mut [f32], Option<&[Signs]>, bool)
 
 /// The transforms of one instruction set.
 pub(crate) struct Transforms {
-    /// `z = H D x`; asks for half of what follows `x` in memory: what comes of `z` next asks for the rest.
+    /// `z = H D x`. What follows `x` in memory is asked for by what comes of `z` next, which has more time for it.
     pub rotate: unsafe fn(&[Signs], &[f32], &mut [f32]),
     /// `z <- D' H D z`, with the signs D and D' that are given. The last argument: whether what follows `z` in
     /// memory comes next.
@@ -74,10 +74,8 @@ pub(super) mod request {
     pub const NOTHING: u8 = 0;
     /// What follows, later.
     pub const LATER: u8 = 1;
-    /// Half of that.
-    pub const HALF: u8 = 2;
     /// What the last pass adds to, now.
-    pub const NOW: u8 = 4;
+    pub const NOW: u8 = 2;
 }
 
 /// [`Transforms`] from the operations of one instruction set: the stages inside vectors and across the `rows`
@@ -93,7 +91,7 @@ macro_rules! transforms {
         $($n:literal: $($r:literal rows $h:literal apart),+;)+
     ) => {
         use crate::kernels::transforms::{Signs, ending, fit, request};
-        use crate::kernels::x86::{fetch, prefetch, prefetch_half};
+        use crate::kernels::x86::{fetch, prefetch};
         use crate::layout::{BLOCK, LANES};
 
         /// Coordinates of the first pass.
@@ -109,7 +107,7 @@ macro_rules! transforms {
             assert!(x.len() == z.len() && fit(signs, z.len()));
             let (from, to) = (x.as_ptr(), z.as_mut_ptr());
             // SAFETY: `x` and `z` are as long as the signs are for.
-            unsafe { first_pass::<true, { request::HALF }>(signs, from, to, z.len(), from) };
+            unsafe { first_pass::<true, { request::NOTHING }>(signs, from, to, z.len(), from) };
             last_passes::<{ ending::SCALED }>(z, &[], &mut []);
         }
 
@@ -197,9 +195,6 @@ macro_rules! transforms {
                         }
                         if REQUEST & request::LATER != 0 {
                             prefetch(near, row + down);
-                        }
-                        if REQUEST & request::HALF != 0 {
-                            prefetch_half(near, row + down, 0);
                         }
                     }
                     // SAFETY: a vector of the group.

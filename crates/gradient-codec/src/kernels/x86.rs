@@ -27,14 +27,6 @@ pub fn prefetch(block: *const f32, row: usize) {
     request(lines.wrapping_add(PAGE * (row % 8) + 64 * (row / 8)));
 }
 
-/// As [`prefetch`] in two goes, of which each asks for half: `half` is 0 or 1.
-#[inline(always)]
-pub fn prefetch_half(block: *const f32, row: usize, half: usize) {
-    if row / 8 % 2 == half {
-        prefetch(block, row);
-    }
-}
-
 /// As [`prefetch`], for a walk through bytes: the line at `line` asks for one.
 #[inline(always)]
 pub fn prefetch_line(line: *const u8) {

@@ -2,7 +2,7 @@
 
 use super::pack::Packer;
 use super::table::Table;
-use crate::kernels::x86::prefetch_half;
+use crate::kernels::x86::prefetch;
 use crate::kernels::{Nearest, PARTIALS};
 use crate::layout::BLOCK;
 use crate::lloyd_max::Codebook;
@@ -27,7 +27,7 @@ pub fn nearest<const B: usize>(
     );
     let mut packers = [Packer::<B>::new(), Packer::<B>::new()];
     for_each_row!(ROW => {
-        prefetch_half(near, ROW, 1);
+        prefetch(near, ROW);
         for (half, packer) in packers.iter_mut().enumerate() {
             let at = 16 * ROW + 8 * half;
             // SAFETY: half of row ROW is eight readable f32.

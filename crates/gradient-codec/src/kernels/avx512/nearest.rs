@@ -2,7 +2,7 @@
 
 use super::pack::Packer;
 use super::table::{Signed, Table};
-use crate::kernels::x86::prefetch_half;
+use crate::kernels::x86::prefetch;
 use crate::kernels::{Nearest, PARTIALS};
 use crate::layout::BLOCK;
 use crate::lloyd_max::Codebook;
@@ -25,7 +25,7 @@ pub fn nearest<const B: usize>(
     let rest = _mm512_set1_epi32(32 - B as i32);
     let mut packer = Packer::<B>::new();
     for_each_row!(ROW => {
-        prefetch_half(near, ROW, 1);
+        prefetch(near, ROW);
         // SAFETY: row ROW is 16 readable f32.
         let v = unsafe { _mm512_loadu_ps(z.as_ptr().add(16 * ROW)) };
         let level = _mm512_mul_ps(v, factor);

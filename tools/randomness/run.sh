@@ -2,7 +2,7 @@
 # Runs the battery of dieharder (Diehard's tests, NIST's STS, its own) on the bits that stochastic rounding
 # draws, by default for both generators in three orders (crates/gradient-codec/examples/random_bits.rs).
 #
-#   tools/randomness/run.sh                         all six streams, about an hour each
+#   tools/randomness/run.sh                         all six streams, an hour or two each
 #   tools/randomness/run.sh ars "workers iterations"
 #
 # Prints every p-value, and counts what dieharder calls WEAK (p below 0.005 or above 0.995: one in a hundred

@@ -14,8 +14,7 @@ cd "$(dirname "$0")/../.."
 
 case "${1:-}" in -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 command -v dieharder >/dev/null || { echo "randomness: there is no dieharder on the PATH (Debian: apt-get install dieharder)" >&2; exit 30; }
-cargo build --release --quiet -p gradient-codec --example random_bits
-example=${CARGO_TARGET_DIR:-target}/release/examples/random_bits
+bits() { cargo run --release --quiet -p gradient-codec --example random_bits -- "$@"; }
 
 generators=${1:-ars philox}
 orders=${2:-coordinates workers iterations}
@@ -24,7 +23,7 @@ trap 'rm -f "$results"' EXIT
 for generator in $generators; do
   for order in $orders; do
     printf '# %s, %s\n' "$generator" "$order"
-    "$example" "$generator" "$order" | dieharder -a -g 200 # the example ends when nobody reads on
+    bits "$generator" "$order" | dieharder -a -g 200 # the example ends when nobody reads on
   done
 done | tee "$results"
 

@@ -5,7 +5,7 @@ use crate::layout::{runs, segments_at_once};
 use crate::levels::Body;
 use crate::rotate;
 use gradient_codec::layout::SEGMENT;
-use gradient_codec::{Compressor, Frame, Operator, Rotation};
+use gradient_codec::{Frame, Operator, Rotation};
 use tch::{Device, Kind, TchError, Tensor};
 
 /// Frames whose bodies are on the device together.
@@ -53,12 +53,6 @@ impl Accumulator {
     /// Where the sums are.
     pub fn device(&self) -> Device {
         self.device
-    }
-
-    /// Whether frames of this compressor can be added here: all but sparse ones, whatever the generator
-    /// that they were rounded with.
-    pub fn supports(compressor: &Compressor) -> bool {
-        matches!(compressor.operator(), Operator::Quantizer(_))
     }
 
     /// Begins `count` sums of `length` zeros. Memory is allocated here alone, and kept while the numbers stay the

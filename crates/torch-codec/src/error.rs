@@ -12,8 +12,8 @@ pub enum DeviceCodecError {
     /// libtorch refused an operation (out of memory, a missing backend).
     #[error("run the codec on the device: {0}")]
     Torch(#[from] TchError),
-    /// The compressor is one that only the CPU has: [`crate::Encoder::supports`],
-    /// [`crate::Accumulator::supports`].
+    /// The compressor is one that only the CPU has: [`crate::Encoder::supports`], and for
+    /// [`crate::Accumulator`] a sparse one.
     #[error("run the codec on the device: {what} only the CPU does")]
     Unsupported {
         /// What is not done on devices.
